@@ -16,7 +16,7 @@ type ID string
 // idLength is the length of an ID in characters. API keys start with the tenant's ID, see key.go.
 const idLength = 12
 
-var idPattern = regexp.MustCompile(`^[a-z2-7]{12}$`) //nolint:gochecknoglobals // compiled once, never written
+var idPattern = regexp.MustCompile(`^[a-z2-7]{12}$`)
 
 // NewID makes a random ID.
 func NewID() ID { return ID(randomText(idLength)) }

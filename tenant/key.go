@@ -18,7 +18,7 @@ const (
 	secretLength = 40 // 200 bits
 )
 
-var keyPattern = regexp.MustCompile(`^wf_([a-z2-7]{18})_([a-z2-7]{40})$`) //nolint:gochecknoglobals // compiled once, never written
+var keyPattern = regexp.MustCompile(`^wf_([a-z2-7]{18})_([a-z2-7]{40})$`)
 
 // Tenant is the tenant that the key belongs to, or "" when the key's id is malformed.
 func (id KeyID) Tenant() ID {

@@ -91,6 +91,8 @@ func (s Status) Supersedes(old Status) bool {
 		return false
 	case s == StatusFailed:
 		return old == StatusPending
+	case s == StatusPending:
+		return false
 	default:
 		// A failed message that the server has after all is sent.
 		return s > old

@@ -106,10 +106,10 @@ type ChatQuery struct {
 	Search   string // part of the name or of the phone number, case-insensitive
 }
 
-// MessageQuery asks for messages of a chat. Before and After are cursors.
+// MessageQuery asks for messages of a chat.
 type MessageQuery struct {
 	Limit  int
-	Cursor string // opaque; empty for the newest
+	Cursor string // opaque, made by [Message.Cursor]; empty for the newest
 	// Before and After, when not zero, bound the timestamps (exclusive).
 	Before, After int64 // unix milliseconds
 	Search        string
