@@ -1,0 +1,122 @@
+package tenantsql
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"go.mau.fi/util/dbutil"
+	"modernc.org/sqlite"
+
+	"github.com/wafleet/wafleet/tenant"
+)
+
+var (
+	// errFenced says that another writer moved a tenant's head since we read it.
+	errFenced = errors.New("tenant's head was moved by another writer")
+	// errUnknown says that a transaction may have been committed or not.
+	errUnknown = errors.New("outcome of commit is unknown")
+	// errPanic says that applying a change panicked.
+	errPanic = errors.New("panic while applying changes")
+)
+
+// wrap turns what a driver said into the domain's errors, and says what we were doing. ctx is the caller's: if it is done, that
+// is the reason.
+func (s *Store) wrap(ctx context.Context, doing string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", doing, context.Cause(ctx))
+	case s.closing():
+		return fmt.Errorf("%s: %w", doing, tenant.ErrClosed)
+	case errors.Is(err, tenant.ErrUnavailable):
+		return fmt.Errorf("%s: %w", doing, err)
+	case unavailable(err):
+		return fmt.Errorf("%s: %w: %w", doing, tenant.ErrUnavailable, err)
+	default:
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+}
+
+// unavailable says whether an error means that the database cannot be used for now, as opposed to a statement that it refused.
+func unavailable(err error) bool {
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return postgresUnavailable(refused.Code)
+	}
+	if refused, ok := errors.AsType[*sqlite.Error](err); ok {
+		return sqliteUnavailable(refused.Code())
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[syscall.Errno](err); ok {
+		return true
+	}
+	for _, gone := range []error{
+		tenant.ErrUnavailable, errWriterBusy, context.DeadlineExceeded, context.Canceled, driver.ErrBadConn, sql.ErrConnDone,
+		sql.ErrTxDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, pgconn.ErrConnClosed, dbutil.ErrTxnBegin, dbutil.ErrTxnCommit,
+	} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return pgconn.SafeToRetry(err)
+}
+
+// postgresUnavailable judges by SQLSTATE.
+func postgresUnavailable(code string) bool {
+	if len(code) != 5 {
+		return false
+	}
+	switch code[:2] {
+	case "08", // connection
+		"28", // credentials: wrong for now, e.g. while they are rotated
+		"3D", // no such database
+		"53", // disk full, out of memory, too many connections
+		"57", // cancelled, shut down, starting up
+		"58": // I/O
+		return true
+	}
+	return code == "25006" || // read only: a standby, before or after a failover
+		code == "55P03" || // lock not available
+		conflict(code)
+}
+
+// conflict says whether a transaction lost against another and may win when it is run again.
+func conflict(code string) bool { return code == "40001" || code == "40P01" }
+
+// died says whether an error means that the connection was lost: the next one may well work.
+func died(err error) bool {
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return refused.Code == "57P01" // terminated by the administrator, or shut down
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return false
+	}
+	for _, gone := range []error{
+		driver.ErrBadConn, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, pgconn.ErrConnClosed, syscall.ECONNRESET, syscall.EPIPE,
+	} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return false
+}
+
+// worthRetrying says whether running the transaction again at once may succeed.
+func worthRetrying(err error) bool {
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return conflict(refused.Code) || refused.Code == "23505" // a second writer's row, where our cache knew of none
+	}
+	return errors.Is(err, errFenced) || died(err) && !errors.Is(err, errUnknown)
+}

@@ -1,0 +1,102 @@
+package tenantsql_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// proxy stands between a store and PostgreSQL and can be cut.
+type proxy struct {
+	target   string
+	listener net.Listener
+	wg       sync.WaitGroup
+
+	down        atomic.Bool
+	loseCommits atomic.Bool // the next COMMIT reaches the server, its answer is lost with the connection
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+// newProxy returns a proxy before the server of a URL, and the URL through it.
+func newProxy(t *testing.T, through string) (*proxy, string) {
+	t.Helper()
+	u, err := url.Parse(through)
+	require.NoError(t, err)
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	p := &proxy{target: u.Host, listener: listener, conns: map[net.Conn]struct{}{}}
+	p.wg.Go(p.serve)
+	t.Cleanup(func() {
+		require.NoError(t, listener.Close())
+		p.cut()
+		p.wg.Wait()
+	})
+	u.Host = listener.Addr().String()
+	return p, u.String()
+}
+
+func (p *proxy) serve() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		if p.down.Load() {
+			_ = client.Close()
+			continue
+		}
+		server, err := net.Dial("tcp", p.target)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		p.mu.Lock()
+		p.conns[client], p.conns[server] = struct{}{}, struct{}{}
+		p.mu.Unlock()
+		var lost atomic.Bool
+		p.wg.Go(func() { p.pass(server, client, nil, &lost) })
+		p.wg.Go(func() { p.pass(client, server, &lost, nil) })
+	}
+}
+
+// pass copies from one end to the other. On the way to the server watch is nil.
+func (p *proxy) pass(to, from net.Conn, lost, watch *atomic.Bool) {
+	defer func() {
+		_ = to.Close()
+		_ = from.Close()
+	}()
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		if watch != nil && bytes.Contains(bytes.ToLower(buffer[:n]), []byte("commit")) && p.loseCommits.CompareAndSwap(true, false) {
+			watch.Store(true)
+		}
+		if lost != nil && lost.Load() {
+			return // the server has answered, nobody hears it
+		}
+		if _, err = io.Copy(to, bytes.NewReader(buffer[:n])); err != nil {
+			return
+		}
+	}
+}
+
+// cut ends all connections.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.Close()
+		delete(p.conns, c)
+	}
+}
