@@ -1,0 +1,79 @@
+package api
+
+import (
+	"encoding/json"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/wafleet/wafleet/tenant"
+)
+
+const frameGap = "gap"
+
+// helloFrame is the first frame of a WebSocket.
+type helloFrame struct {
+	Type string    `json:"type"`
+	Data helloData `json:"data"`
+}
+
+type helloData struct {
+	Latest int64 `json:"latest" doc:"The newest event; 0 when there was none." example:"41"`
+	Oldest int64 `json:"oldest" doc:"The oldest event that is kept." example:"1"`
+}
+
+// gapFrame says that events were skipped.
+type gapFrame struct {
+	Type string  `json:"type"`
+	Data gapData `json:"data"`
+}
+
+type gapData struct {
+	Since int64 `json:"since" doc:"You have all events up to this number." example:"3"`
+	Next  int64 `json:"next" doc:"The stream goes on with this number; what lies between is no longer kept. If it is not greater than since, the journal is younger than your number: start anew." example:"17"`
+}
+
+// frameSchema describes the frames of a WebSocket: one schema for each type of event.
+func frameSchema(schemas huma.Registry) *huma.Schema {
+	one := func(name, kind, doc string, numbered bool, data *huma.Schema) *huma.Schema {
+		s := &huma.Schema{
+			Type: huma.TypeObject, Description: doc, Required: []string{"type", "data"},
+			Properties: map[string]*huma.Schema{
+				"type": {Type: huma.TypeString, Enum: []any{kind}},
+				"data": data,
+			},
+		}
+		if numbered {
+			s.Required = []string{"seq", "type", "timestamp", "data"}
+			s.Properties["seq"] = &huma.Schema{Type: huma.TypeInteger, Format: "int64", Description: "The event's number in the journal, from 1, without gaps."}
+			s.Properties["timestamp"] = &huma.Schema{Type: huma.TypeString, Format: "date-time", Description: "When it was stored."}
+		}
+		schemas.Map()[name] = s
+		return &huma.Schema{Ref: schemaPrefix + name}
+	}
+	return &huma.Schema{OneOf: []*huma.Schema{
+		one("HelloFrame", "hello", "The first frame.", false, schemaOf[helloData](schemas)),
+		one("GapFrame", frameGap, "Events were skipped.", false, schemaOf[gapData](schemas)),
+		one("MessageReceivedEvent", string(tenant.EventMessageReceived), "Somebody sent a message.", true, schemaOf[tenant.Message](schemas)),
+		one("MessageSentEvent", string(tenant.EventMessageSent), "The account sent a message, from here or from another of its devices.", true, schemaOf[tenant.Message](schemas)),
+		one("MessageStatusEvent", string(tenant.EventMessageStatus), "A message of the account came further.", true, schemaOf[tenant.MessageStatus](schemas)),
+		one("ChatUpdatedEvent", string(tenant.EventChatUpdated), "A chat is new or changed; without lastMessage.", true, schemaOf[tenant.Chat](schemas)),
+		one("ChatDeletedEvent", string(tenant.EventChatDeleted), "A chat was deleted here, or merged into another.", true, schemaOf[tenant.ChatDeleted](schemas)),
+		one("SessionStatusEvent", string(tenant.EventSessionStatus), "The connection to WhatsApp changed.", true, schemaOf[tenant.SessionStatus](schemas)),
+	}}
+}
+
+func frameExamples() map[string]*huma.Example {
+	return map[string]*huma.Example{
+		"hello":            {Value: helloFrame{Type: "hello", Data: helloData{Latest: 41, Oldest: 1}}},
+		frameGap:           {Value: gapFrame{Type: frameGap, Data: gapData{Since: 3, Next: 17}}},
+		"message.received": {Value: exampleEvent()},
+	}
+}
+
+func exampleEvent() tenant.Event {
+	message := exampleMessage()
+	message.FromMe, message.SenderID, message.SenderName = false, message.ChatID, "Ana"
+	message.Text, message.Status = "Olá!", tenant.StatusReceived
+	data, _ := json.Marshal(message) //nolint:errchkjson // a constant
+	return tenant.Event{Seq: 41, Type: tenant.EventMessageReceived, Timestamp: exampleTime(), Data: data}
+}

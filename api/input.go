@@ -1,0 +1,84 @@
+package api
+
+import (
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/wafleet/wafleet/tenant"
+)
+
+// chatIDText is a chat id as it comes from outside. Its form is checked with the rest of the request.
+type chatIDText string
+
+const (
+	chatIDPattern   = `^([0-9]{1,32}@(c\.us|g\.us|lid|s\.whatsapp\.net)|[0-9]{1,32}-[0-9]{1,32}@g\.us)$`
+	personIDPattern = `^[0-9]{1,32}@(c\.us|lid|s\.whatsapp\.net)$`
+)
+
+// Schema is the form of a chat id.
+func (chatIDText) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Type: huma.TypeString, Pattern: chatIDPattern, MaxLength: new(maxChatID),
+		PatternDescription: "a chat id such as 5511999990001@c.us or 120363000000000001@g.us",
+	}
+}
+
+const maxChatID = 80
+
+// id is the chat id in our form.
+func (t chatIDText) id() (tenant.ChatID, error) { return tenant.ParseChatID(string(t)) }
+
+// personIDText is the id of a person as it comes from outside.
+type personIDText string
+
+// Schema is the form of a person's id.
+func (personIDText) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Type: huma.TypeString, Pattern: personIDPattern, MaxLength: new(maxChatID),
+		PatternDescription: "a person's id such as 5511999990001@c.us",
+	}
+}
+
+// personIDs are the ids in our form.
+func personIDs(texts []personIDText) ([]tenant.ChatID, error) {
+	ids := make([]tenant.ChatID, 0, len(texts))
+	for _, text := range texts {
+		id, err := tenant.ParseChatID(string(text))
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// ChatPath is the part of a request that names a chat. Exported because Huma looks only into exported embedded fields.
+type ChatPath struct {
+	ChatID chatIDText `path:"chatId" doc:"The chat's id: …@c.us for a person, …@g.us for a group. …@lid and …@s.whatsapp.net name a person, too, who is answered under …@c.us once the number is known." example:"5511999990001@c.us"`
+}
+
+// optional is a query parameter that may be absent.
+type optional[T any] struct {
+	value T
+	set   bool
+}
+
+// Schema is the value's.
+func (optional[T]) Schema(r huma.Registry) *huma.Schema {
+	return huma.SchemaFromType(r, reflect.TypeFor[T]())
+}
+
+// Receiver is where Huma puts the value.
+func (o *optional[T]) Receiver() reflect.Value { return reflect.ValueOf(&o.value).Elem() }
+
+// OnParamSet notes that there is one.
+func (o *optional[T]) OnParamSet(isSet bool, _ any) { o.set = isSet }
+
+// pointer is the value, or nil.
+func (o *optional[T]) pointer() *T {
+	if !o.set {
+		return nil
+	}
+	return &o.value
+}

@@ -1,0 +1,38 @@
+package api
+
+import (
+	"context"
+
+	"github.com/wafleet/wafleet/session"
+	"github.com/wafleet/wafleet/tenant"
+)
+
+// Sessions is what the API needs of the fleet. Every method returns tenant.ErrNotFound for a tenant that does not exist and
+// session.ErrStopping while the node stops.
+type Sessions interface {
+	// View returns a snapshot of the tenant's session. It never blocks on the session.
+	View(ctx context.Context, id tenant.ID) (session.View, error)
+	// SendText sends a text and returns the stored message. Returns tenant.ErrChatNotFound, tenant.ErrMessageNotFound (ReplyTo),
+	// *session.OfflineError, *session.UnansweredError, *session.RejectedError.
+	SendText(ctx context.Context, id tenant.ID, chat tenant.ChatID, m session.TextMessage) (tenant.Message, error)
+
+	// StartPairing starts pairing by QR code, or joins one under way. Returns session.ErrAlreadyPaired, session.ErrPairingActive.
+	StartPairing(ctx context.Context, id tenant.ID) (session.PairingView, error)
+	// StartPhonePairing starts pairing by code. Returns session.ErrAlreadyPaired, session.ErrPairingActive, session.ErrInvalidPhone.
+	StartPhonePairing(ctx context.Context, id tenant.ID, phone string) (session.PairingView, error)
+	// Pairing returns the current pairing or the last one. Returns session.ErrNoPairing.
+	Pairing(ctx context.Context, id tenant.ID) (session.PairingView, error)
+	// PairingChanged waits until the pairing's version is above the given one. Returns session.ErrNoPairing.
+	PairingChanged(ctx context.Context, id tenant.ID, version int) (session.PairingView, error)
+	// CancelPairing ends a pairing. Returns session.ErrNoPairing.
+	CancelPairing(ctx context.Context, id tenant.ID) error
+
+	// Connect brings the session online, whatever ended it. Returns session.ErrNotPaired.
+	Connect(ctx context.Context, id tenant.ID) (session.View, error)
+	// Disconnect takes the session offline until Connect. Returns session.ErrNotPaired.
+	Disconnect(ctx context.Context, id tenant.ID) (session.View, error)
+	// Logout unlinks the device. Returns session.ErrNotPaired.
+	Logout(ctx context.Context, id tenant.ID) (session.View, error)
+	// Remove ends all that the fleet holds of a tenant, before the tenant is deleted.
+	Remove(ctx context.Context, id tenant.ID) error
+}
