@@ -131,8 +131,9 @@ func (d *device) registrationNode() node {
 
 // signedNode is for who holds the lock.
 func (d *device) signedNode() node {
+	signed := d.signed // a copy: the answer is written when the lock is gone
 	return el("skey", nil,
-		leaf("id", keyIDBytes(d.signed.ID)), leaf("value", d.signed.Public[:]), leaf("signature", d.signed.Signature[:]))
+		leaf("id", keyIDBytes(signed.ID)), leaf("value", signed.Public[:]), leaf("signature", signed.Signature[:]))
 }
 
 // onPreKeyFetch hands out bundles, each one-time key once. The address in the answer is the one asked for: clients look it up by that.
