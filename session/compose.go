@@ -1,0 +1,38 @@
+package session
+
+import (
+	"go.mau.fi/whatsmeow/proto/waE2E"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/wafleet/wafleet/tenant"
+)
+
+// compose writes a text as WhatsApp does: a bare conversation, or an extended text if it answers or mentions.
+func compose(m *TextMessage, quoted *tenant.Message) *waE2E.Message {
+	if quoted == nil && len(m.Mentions) == 0 {
+		return &waE2E.Message{Conversation: new(m.Text)}
+	}
+	info := &waE2E.ContextInfo{}
+	if quoted != nil {
+		info.StanzaID = new(string(quoted.ID))
+		info.Participant = new(jidOf(quoted.SenderID).String())
+		info.QuotedMessage = quote(quoted)
+	}
+	for _, id := range m.Mentions {
+		info.MentionedJID = append(info.MentionedJID, jidOf(id).String())
+	}
+	return &waE2E.Message{ExtendedTextMessage: &waE2E.ExtendedTextMessage{Text: new(m.Text), ContextInfo: info}}
+}
+
+// quote is a stored message as an answer quotes it: without what it quoted itself.
+func quote(m *tenant.Message) *waE2E.Message {
+	var msg waE2E.Message
+	if m.Type != tenant.TypeUnsupported && len(m.Payload) > 0 && proto.Unmarshal(m.Payload, &msg) == nil {
+		msg.MessageContextInfo = nil
+		if msg.ExtendedTextMessage != nil {
+			return &waE2E.Message{Conversation: new(msg.ExtendedTextMessage.GetText())}
+		}
+		return &msg
+	}
+	return &waE2E.Message{Conversation: new(m.Text)}
+}

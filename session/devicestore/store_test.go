@@ -1,0 +1,362 @@
+package devicestore_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.mau.fi/whatsmeow/proto/waAdv"
+	"go.mau.fi/whatsmeow/store"
+	"go.mau.fi/whatsmeow/types"
+	"go.uber.org/goleak"
+
+	"github.com/wafleet/wafleet/session"
+	"github.com/wafleet/wafleet/session/devicestore"
+	"github.com/wafleet/wafleet/tenant"
+	"github.com/wafleet/wafleet/tenant/tenantsql"
+	"github.com/wafleet/wafleet/tenant/tenanttest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type bundle struct {
+	store   *tenantsql.Store
+	devices *devicestore.Store
+}
+
+func setup(t *testing.T, engine tenanttest.Engine) *bundle {
+	t.Helper()
+	s := engine.Open(t)
+	d := devicestore.New(s.Database(), s, slog.New(slog.DiscardHandler))
+	require.NoError(t, d.Upgrade(t.Context()))
+	require.NoError(t, d.Upgrade(t.Context())) // again does no harm
+	return &bundle{s, d}
+}
+
+func each(t *testing.T, test func(t *testing.T, b *bundle)) {
+	t.Helper()
+	for _, engine := range tenanttest.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			test(t, setup(t, engine))
+		})
+	}
+}
+
+func (b *bundle) tenant(t *testing.T) tenant.ID {
+	t.Helper()
+	made, _, err := b.store.Create(t.Context(), tenant.NewTenant{Name: "Test"})
+	require.NoError(t, err)
+	return made.ID
+}
+
+var number atomic.Int64
+
+func newJID() types.JID {
+	return types.JID{User: strconv.FormatInt(5_531_900_000_000+number.Add(1), 10), Device: 7, Server: types.DefaultUserServer}
+}
+
+// linked is a device that was stored as pairing does.
+func (b *bundle) linked(t *testing.T, id tenant.ID, jid types.JID) *store.Device {
+	t.Helper()
+	dev, err := b.devices.New(t.Context(), id)
+	require.NoError(t, err)
+	dev.ID = &jid
+	dev.Account = &waAdv.ADVSignedDeviceIdentity{
+		Details: []byte("details"), AccountSignature: make([]byte, 64), AccountSignatureKey: make([]byte, 32), DeviceSignature: make([]byte, 64),
+	}
+	require.NoError(t, dev.Save(t.Context()))
+	return dev
+}
+
+func TestDevicesBelongToTenants(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		t.Helper()
+		ctx, one, other, jid := t.Context(), b.tenant(t), b.tenant(t), newJID()
+		_, err := b.devices.Load(ctx, one, jid)
+		require.ErrorIs(t, err, session.ErrNotPaired)
+		dev := b.linked(t, one, jid)
+		require.NoError(t, dev.Sessions.PutSession(ctx, "them:0", []byte("ratchet")))
+
+		loaded, err := b.devices.Load(ctx, one, jid)
+		require.NoError(t, err)
+		require.Equal(t, dev.NoiseKey.Priv, loaded.NoiseKey.Priv)
+		ratchet, err := loaded.Sessions.GetSession(ctx, "them:0")
+		require.NoError(t, err)
+		require.Equal(t, "ratchet", string(ratchet))
+
+		_, err = b.devices.Load(ctx, other, jid)
+		require.ErrorIs(t, err, session.ErrNotPaired)
+		require.NoError(t, b.devices.Delete(ctx, other, jid))
+		_, err = b.devices.Load(ctx, one, jid)
+		require.NoError(t, err, "somebody else deleted it")
+
+		// WhatsApp gives the JID to another tenant: nothing of the first is left, and the first cannot use it.
+		taken := b.linked(t, other, jid)
+		ratchet, err = taken.Sessions.GetSession(ctx, "them:0")
+		require.NoError(t, err)
+		require.Empty(t, ratchet)
+		loaded, err = b.devices.Load(ctx, other, jid)
+		require.NoError(t, err)
+		require.Equal(t, taken.NoiseKey.Priv, loaded.NoiseKey.Priv)
+		_, err = b.devices.Load(ctx, one, jid)
+		require.ErrorIs(t, err, session.ErrNotPaired)
+		require.NoError(t, b.devices.Delete(ctx, one, jid))
+		_, err = b.devices.Load(ctx, other, jid)
+		require.NoError(t, err)
+
+		require.NoError(t, b.devices.Delete(ctx, other, jid))
+		require.NoError(t, b.devices.Delete(ctx, other, jid))
+		_, err = b.devices.Load(ctx, other, jid)
+		require.ErrorIs(t, err, session.ErrNotPaired)
+	})
+}
+
+func TestDeletedByWhatsmeow(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		t.Helper()
+		id, jid := b.tenant(t), newJID()
+		dev := b.linked(t, id, jid)
+		require.NoError(t, dev.PrivacyTokens.PutPrivacyTokens(t.Context(), store.PrivacyToken{User: newJID(), Token: []byte("x"), Timestamp: time.Now()}))
+		require.NoError(t, dev.Delete(t.Context()))
+		_, err := b.devices.Load(t.Context(), id, jid)
+		require.ErrorIs(t, err, session.ErrNotPaired)
+		var n int
+		require.NoError(t, b.store.Database().QueryRow(t.Context(), `SELECT COUNT(*) FROM whatsmeow_privacy_tokens WHERE our_jid=$1`, jid).Scan(&n))
+		require.Zero(t, n)
+	})
+}
+
+func TestLIDsAreTheTenantsOwn(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		t.Helper()
+		ctx, one, other := t.Context(), b.tenant(t), b.tenant(t)
+		mine, theirs := b.linked(t, one, newJID()), b.linked(t, other, newJID())
+		pn, lid := types.NewJID("5511900000002", types.DefaultUserServer), types.NewJID("900000000000002", types.HiddenUserServer)
+		pn.Device, lid.Device = 3, 3
+
+		got, err := mine.LIDs.GetLIDForPN(ctx, pn)
+		require.NoError(t, err)
+		require.True(t, got.IsEmpty())
+		require.NoError(t, mine.LIDs.PutLIDMapping(ctx, lid, pn))
+		require.NoError(t, mine.LIDs.PutLIDMapping(ctx, lid, pn))
+		for range 2 { // from the store, then from the cache
+			fresh, err := b.devices.Load(ctx, one, *mine.ID)
+			require.NoError(t, err)
+			for range 2 {
+				got, err = fresh.LIDs.GetLIDForPN(ctx, pn)
+				require.NoError(t, err)
+				require.Equal(t, lid, got)
+				got, err = fresh.LIDs.GetPNForLID(ctx, lid)
+				require.NoError(t, err)
+				require.Equal(t, pn, got)
+				many, err := fresh.LIDs.GetManyLIDsForPNs(ctx, []types.JID{pn, newJID(), lid})
+				require.NoError(t, err)
+				require.Equal(t, map[types.JID]types.JID{pn: lid}, many)
+			}
+		}
+		got, err = theirs.LIDs.GetPNForLID(ctx, lid)
+		require.NoError(t, err)
+		require.True(t, got.IsEmpty(), "another tenant's number")
+
+		// Learned late, by another way than this device.
+		_, err = b.store.Tenant(other).Commit(ctx, tenant.LinkIDs{LID: "900000000000002@lid", Phone: "5511900000002@c.us"})
+		require.NoError(t, err)
+		got, err = theirs.LIDs.GetPNForLID(ctx, lid)
+		require.NoError(t, err)
+		require.Equal(t, pn, got)
+
+		_, err = mine.LIDs.GetPNForLID(ctx, pn)
+		require.Error(t, err)
+		_, err = mine.LIDs.GetLIDForPN(ctx, lid)
+		require.Error(t, err)
+		require.NoError(t, mine.LIDs.PutLIDMapping(ctx, pn, lid)) // no pair: left out
+		many := make([]store.LIDMapping, 0, 450)
+		for range 450 {
+			pn := newJID().ToNonAD()
+			many = append(many, store.LIDMapping{PN: pn, LID: types.NewJID("77"+pn.User, types.HiddenUserServer)})
+		}
+		require.NoError(t, mine.LIDs.PutManyLIDMappings(ctx, many))
+		for _, m := range []store.LIDMapping{many[0], many[449]} {
+			got, err = mine.LIDs.GetLIDForPN(ctx, m.PN)
+			require.NoError(t, err)
+			require.Equal(t, m.LID, got)
+		}
+	})
+}
+
+// TestNothingWaitsForItself: on SQLite a decryption holds the only write lock.
+func TestNothingWaitsForItself(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		t.Helper()
+		dev := b.linked(t, b.tenant(t), newJID())
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		err := dev.EventBuffer.DoDecryptionTxn(ctx, func(ctx context.Context) error {
+			return dev.LIDs.PutLIDMapping(ctx, types.NewJID("900000000000002", types.HiddenUserServer), types.NewJID("5511900000002", types.DefaultUserServer))
+		})
+		require.ErrorContains(t, err, "inside a decryption")
+		require.NoError(t, ctx.Err(), "it waited")
+	})
+}
+
+func TestSignalsErrorsPassAndPanicsBecomeErrors(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		t.Helper()
+		ctx, dev := t.Context(), b.linked(t, b.tenant(t), newJID())
+		var failures atomic.Int32
+		dev.Container.(session.FailStop).OnFailure(func(error) { failures.Add(1) })
+		bad := errors.New("bad mac")
+		put := func(ctx context.Context) error { return dev.Sessions.PutSession(ctx, "them:0", []byte("moved")) }
+		err := dev.EventBuffer.DoDecryptionTxn(ctx, func(ctx context.Context) error {
+			require.NoError(t, put(ctx))
+			return bad
+		})
+		require.Equal(t, bad, err)
+		for range 40 { // more than the pool has connections
+			err = dev.EventBuffer.DoDecryptionTxn(ctx, func(ctx context.Context) error {
+				require.NoError(t, put(ctx))
+				panic("secret")
+			})
+			require.Error(t, err)
+			require.NotContains(t, err.Error(), "secret")
+			require.NotErrorIs(t, err, context.Canceled)
+		}
+		got, err := dev.Sessions.GetSession(ctx, "them:0")
+		require.NoError(t, err)
+		require.Empty(t, got, "rolled back")
+		require.NoError(t, dev.EventBuffer.DoDecryptionTxn(ctx, put))
+		got, err = dev.Sessions.GetSession(ctx, "them:0")
+		require.NoError(t, err)
+		require.Equal(t, "moved", string(got))
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		_, err = dev.Sessions.GetSession(gone, "them:0")
+		require.ErrorIs(t, err, context.Canceled)
+		require.Zero(t, failures.Load(), "none of these was the storage's")
+	})
+}
+
+func TestStopsAtTheFirstStorageError(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		t.Helper()
+		ctx, id, jid := t.Context(), b.tenant(t), newJID()
+		dev := b.linked(t, id, jid)
+		var failures atomic.Int32
+		dev.Container.(session.FailStop).OnFailure(func(error) { failures.Add(1) })
+		// A row that breaks a constraint is as good as a database that is away.
+		require.NoError(t, dev.Identities.PutIdentity(ctx, "them:0", [32]byte{}))
+		_, err := b.store.Database().Exec(ctx, `DELETE FROM whatsmeow_device WHERE jid=$1`, jid)
+		require.NoError(t, err)
+		err = dev.Sessions.PutSession(ctx, "them:0", []byte("x"))
+		require.ErrorIs(t, err, context.Canceled)
+		require.EqualValues(t, 1, failures.Load())
+		_, err = dev.Sessions.GetSession(ctx, "them:0")
+		require.ErrorIs(t, err, context.Canceled)
+		_, err = dev.LIDs.GetLIDForPN(ctx, newJID())
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, dev.EventBuffer.DoDecryptionTxn(ctx, func(context.Context) error { return nil }), context.Canceled)
+		require.EqualValues(t, 1, failures.Load())
+	})
+}
+
+func TestCloseWaitsForWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		t.Helper()
+		ctx, id, jid := t.Context(), b.tenant(t), newJID()
+		dev := b.linked(t, id, jid)
+		inside, release, closed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		txn := make(chan error, 1)
+		go func() {
+			txn <- dev.EventBuffer.DoDecryptionTxn(ctx, func(ctx context.Context) error {
+				close(inside)
+				<-release
+				return dev.Sessions.PutSession(ctx, "them:0", []byte("late"))
+			})
+		}()
+		<-inside
+		go func() {
+			dev.Container.(session.FailStop).Close()
+			close(closed)
+		}()
+		select {
+		case <-closed:
+			require.Fail(t, "closed under a transaction")
+		case <-time.After(50 * time.Millisecond): //nolint:forbidigo // that nothing happens has no signal
+		}
+		close(release)
+		<-closed
+		require.ErrorIs(t, <-txn, context.Canceled)
+		again, err := b.devices.Load(ctx, id, jid)
+		require.NoError(t, err)
+		got, err := again.Sessions.GetSession(ctx, "them:0")
+		require.NoError(t, err)
+		require.Empty(t, got)
+	})
+}
+
+func TestEverythingPassesThrough(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		t.Helper()
+		ctx, dev := t.Context(), b.linked(t, b.tenant(t), newJID())
+		keys, err := dev.PreKeys.GetOrGenPreKeys(ctx, 812)
+		require.NoError(t, err)
+		require.Len(t, keys, 812)
+		require.NoError(t, dev.PreKeys.MarkPreKeysAsUploaded(ctx, keys[811].KeyID))
+		n, err := dev.PreKeys.UploadedPreKeyCount(ctx)
+		require.NoError(t, err)
+		require.Equal(t, 812, n)
+		key, err := dev.PreKeys.GetPreKey(ctx, keys[5].KeyID)
+		require.NoError(t, err)
+		require.Equal(t, keys[5].Priv, key.Priv)
+		key, err = dev.PreKeys.GetPreKey(ctx, 1<<20)
+		require.NoError(t, err)
+		require.Nil(t, key)
+
+		require.NoError(t, dev.Sessions.PutManySessions(ctx, map[string][]byte{`odd"\name:0`: []byte("1"), "them:0": []byte("2")}))
+		many, err := dev.Sessions.GetManySessions(ctx, []string{`odd"\name:0`, "them:0", "nobody:0"})
+		require.NoError(t, err)
+		require.Equal(t, map[string][]byte{`odd"\name:0`: []byte("1"), "them:0": []byte("2"), "nobody:0": nil}, many)
+
+		require.NoError(t, dev.AppState.PutAppStateVersion(ctx, "regular", 3, [128]byte{1}))
+		require.NoError(t, dev.AppState.PutAppStateMutationMACs(ctx, "regular", 3, []store.AppStateMutationMAC{
+			{IndexMAC: make([]byte, 32), ValueMAC: make([]byte, 32)},
+		}))
+		require.NoError(t, dev.AppState.DeleteAppStateMutationMACs(ctx, "regular", [][]byte{make([]byte, 32), {0xff}}))
+		mac, err := dev.AppState.GetAppStateMutationMAC(ctx, "regular", make([]byte, 32))
+		require.NoError(t, err)
+		require.Nil(t, mac)
+		version, hash, err := dev.AppState.GetAppStateVersion(ctx, "regular")
+		require.NoError(t, err)
+		require.EqualValues(t, 3, version)
+		require.Equal(t, byte(1), hash[0])
+
+		changed, old, err := dev.Contacts.PutPushName(ctx, newJID().ToNonAD(), "Ana")
+		require.NoError(t, err)
+		require.True(t, changed)
+		require.Empty(t, old)
+		chat := newJID().ToNonAD()
+		require.NoError(t, dev.MsgSecrets.PutMessageSecret(ctx, chat, chat, "ID", make([]byte, 32)))
+		secret, sender, err := dev.MsgSecrets.GetMessageSecret(ctx, chat, chat, "ID")
+		require.NoError(t, err)
+		require.Len(t, secret, 32)
+		require.Equal(t, chat, sender)
+		_, _, err = dev.EventBuffer.GetOutgoingEvent(ctx, chat, chat, "NONE")
+		require.Error(t, err)
+		_, err = dev.Sessions.GetSession(ctx, "them:0")
+		require.NoError(t, err, "what is not there is no failure")
+	})
+}

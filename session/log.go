@@ -1,0 +1,89 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+
+	waBinary "go.mau.fi/whatsmeow/binary"
+	"go.mau.fi/whatsmeow/types"
+	waLog "go.mau.fi/whatsmeow/util/log"
+)
+
+// clientLog forwards whatsmeow's warnings and errors. Its debug and info lines hold whole stanzas and are dropped unformatted.
+type clientLog struct {
+	log *slog.Logger
+	// tap sees each stanza that comes in, and must be quick: some ends of a connection are told in no event. nil: none.
+	tap func(*waBinary.Node)
+}
+
+var _ waLog.Logger = clientLog{}
+
+// maxClientLine bounds a forwarded line: some of whatsmeow's quote whole stanzas.
+const maxClientLine = 300
+
+// longNumber is what phone numbers, LIDs and group ids have in common. Shorter ones are codes, counts and versions.
+var longNumber = regexp.MustCompile(`\d{5,}`)
+
+// quoted is where whatsmeow's lines may quote content: stanzas, and values printed by panics.
+var quoted = regexp.MustCompile(`(?s)<.*>|".*"`)
+
+// Warnf implements [waLog.Logger].
+func (l clientLog) Warnf(msg string, args ...any) { l.forward(slog.LevelWarn, msg, args) }
+
+// Errorf implements [waLog.Logger].
+func (l clientLog) Errorf(msg string, args ...any) { l.forward(slog.LevelError, msg, args) }
+
+// Infof implements [waLog.Logger].
+func (l clientLog) Infof(string, ...any) {}
+
+// Debugf implements [waLog.Logger].
+func (l clientLog) Debugf(string, ...any) {}
+
+// Sub implements [waLog.Logger].
+func (l clientLog) Sub(module string) waLog.Logger {
+	if module == "Recv" && l.tap != nil {
+		return stanzaLog{l}
+	}
+	return l
+}
+
+// stanzaLog is the logger to which whatsmeow shows the stanzas that come in.
+type stanzaLog struct{ clientLog }
+
+// Debugf implements [waLog.Logger].
+func (l stanzaLog) Debugf(_ string, args ...any) {
+	if len(args) == 1 {
+		if node, ok := args[0].(*waBinary.Node); ok {
+			l.tap(node)
+		}
+	}
+}
+
+func (l clientLog) forward(level slog.Level, msg string, args []any) {
+	if !l.log.Enabled(context.Background(), level) {
+		return
+	}
+	for _, arg := range args {
+		if err, ok := arg.(error); ok && (errors.Is(err, errAutomatic) || errors.Is(err, errKept)) {
+			return // refused by us, and done by us
+		}
+	}
+	// whatsmeow's lines are sentences with values in them: they become a member, the message stays constant.
+	l.log.Log(context.Background(), level, "whatsmeow", "line", redact(fmt.Sprintf(msg, args...)))
+}
+
+// redact masks what may name a person or quote a message.
+func redact(line string) string {
+	line = quoted.ReplaceAllString(line, "…")
+	line = longNumber.ReplaceAllStringFunc(line, func(digits string) string { return "…" + digits[len(digits)-2:] })
+	if len(line) > maxClientLine {
+		line = line[:maxClientLine] + "…"
+	}
+	return line
+}
+
+// redactJID is a JID as logs may show it.
+func redactJID(jid types.JID) string { return redact(jid.String()) }

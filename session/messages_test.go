@@ -1,0 +1,407 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.mau.fi/whatsmeow/proto/waE2E"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/wafleet/wafleet/session"
+	"github.com/wafleet/wafleet/session/wasim"
+	"github.com/wafleet/wafleet/session/wasim/phone"
+	"github.com/wafleet/wafleet/session/wasim/relay"
+	"github.com/wafleet/wafleet/tenant"
+	"github.com/wafleet/wafleet/tenant/tenanttest"
+)
+
+// between stands between the fleet and its store.
+type between struct {
+	tenant.Store
+
+	commit func(h tenant.Handle, ctx context.Context, changes []tenant.Change) (tenant.Result, error)
+}
+
+func (b *between) Tenant(id tenant.ID) tenant.Handle { return &betweenHandle{b.Store.Tenant(id), b} }
+
+type betweenHandle struct {
+	tenant.Handle
+
+	b *between
+}
+
+func (h *betweenHandle) Commit(ctx context.Context, changes ...tenant.Change) (tenant.Result, error) {
+	return h.b.commit(h.Handle, ctx, changes)
+}
+
+// putting returns the text of the message that the changes put, if any.
+func putting(changes []tenant.Change) (tenant.PutMessage, bool) {
+	for _, change := range changes {
+		if put, ok := change.(tenant.PutMessage); ok {
+			return put, true
+		}
+	}
+	return tenant.PutMessage{}, false
+}
+
+func TestRefusesWhatCannotBeSent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite())
+	c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
+	send := func(chat tenant.ChatID, m session.TextMessage) error {
+		_, err := w.fleet.SendText(within(t), c.ID(), chat, m)
+		return err
+	}
+	require.ErrorIs(t, send(tenant.PersonID(number()), session.TextMessage{Text: "x"}), tenant.ErrChatNotFound)
+	require.ErrorIs(t, send(tenant.HiddenID("123456789012345"), session.TextMessage{Text: "x"}), tenant.ErrChatNotFound)
+	require.ErrorIs(t, send(tenant.GroupID("120363000000000001"), session.TextMessage{Text: "x"}), tenant.ErrChatNotFound)
+	require.ErrorIs(t, send(c.chatID(ana), session.TextMessage{Text: "x", ReplyTo: "NONE"}), tenant.ErrMessageNotFound)
+	c.send(c.chatID(ana), "hello")
+	require.ErrorIs(t, send(c.chatID(ana), session.TextMessage{Text: "x", ReplyTo: "NONE"}), tenant.ErrMessageNotFound)
+
+	unpaired := w.tenant()
+	_, err := w.fleet.SendText(within(t), unpaired.ID(), c.chatID(ana), session.TextMessage{Text: "x"})
+	var offline *session.OfflineError
+	require.ErrorAs(t, err, &offline)
+	require.Equal(t, session.Unpaired, offline.View.State)
+	_, err = w.fleet.SendText(within(t), tenant.NewID(), c.chatID(ana), session.TextMessage{Text: "x"})
+	require.ErrorIs(t, err, tenant.ErrNotFound)
+	w.halt()
+}
+
+func TestAPersonIsOneChat(t *testing.T) {
+	t.Parallel()
+	eachEngine(t, func(t *testing.T, engine tenanttest.Engine) {
+		t.Helper()
+		for name, order := range map[string][2]phone.SendOptions{
+			"LID, then number": {{ViaLID: true}, {ViaPN: true}},
+			"number, then LID": {{ViaPN: true}, {ViaLID: true}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, engine)
+				c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{Name: "Ana"})
+				var ids []string
+				for i, opts := range order {
+					id, err := ana.SendText(within(t), c.phone.Number(), fmt.Sprint("message ", i), opts)
+					require.NoError(t, err)
+					ids = append(ids, id)
+				}
+				for _, id := range ids {
+					c.message(c.chatID(ana), id, nil)
+				}
+				c.send(tenant.HiddenID(ana.LID().User), "to the LID")
+				c.send(c.chatID(ana), "to the number")
+				require.Len(t, c.all(c.chatID(ana)), 4)
+				var chats []tenant.Chat
+				for chat, err := range c.Chats(within(t), tenant.ChatQuery{}) {
+					require.NoError(t, err)
+					chats = append(chats, chat)
+				}
+				require.Len(t, chats, 1)
+				require.Equal(t, c.chatID(ana), chats[0].ID)
+				require.Equal(t, "Ana", chats[0].Name)
+				for _, text := range []string{"to the LID", "to the number"} {
+					_, err := ana.WaitEntry(within(t), 0, hasText(text))
+					require.NoError(t, err)
+				}
+			})
+		}
+	})
+}
+
+func TestOwnPhoneSendsToo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite())
+	c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
+	id, err := c.phone.SendText(within(t), ana.Number(), "from the phone", phone.SendOptions{})
+	require.NoError(t, err)
+	m := c.message(c.chatID(ana), id, nil)
+	require.True(t, m.FromMe)
+	require.GreaterOrEqual(t, m.Status, tenant.StatusSent)
+	require.Equal(t, tenant.PersonID(c.phone.Number()), m.SenderID)
+	require.Len(t, c.events(tenant.EventMessageSent), 1)
+
+	// What the phone reads is read here.
+	in, err := ana.SendText(within(t), c.phone.Number(), "answer", phone.SendOptions{})
+	require.NoError(t, err)
+	c.message(c.chatID(ana), in, nil)
+	_, err = c.phone.WaitEntry(within(t), 0, hasText("answer"))
+	require.NoError(t, err)
+	unread := func() int {
+		chat, err := c.Chat(within(t), c.chatID(ana))
+		require.NoError(t, err)
+		return chat.UnreadCount
+	}
+	require.Equal(t, 1, unread())
+	require.NoError(t, c.phone.MarkRead(within(t), ana.Number(), []string{in}))
+	eventually(t, func() bool { return unread() == 0 })
+}
+
+func TestInboundIsStoredBeforeItIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	eachEngine(t, func(t *testing.T, engine tenanttest.Engine) {
+		t.Helper()
+		w := newWorld(t, engine)
+		c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
+		var early, seen counter
+		defer w.sim.Relay().Observe(func(o relay.Observation) {
+			if o.Phone != c.phone.Number() || o.Device == 0 || o.Tag != "message" || o.Kind != relay.Acknowledged || o.Peer != ana.Number() {
+				return
+			}
+			seen.add("acks")
+			if _, err := c.Message(t.Context(), c.chatID(ana), tenant.MessageID(o.ID), ""); err != nil {
+				early.add("acks")
+			}
+		})()
+		const n = 50
+		for i := range n {
+			_, err := ana.SendText(within(t), c.phone.Number(), strconv.Itoa(i), phone.SendOptions{})
+			require.NoError(t, err)
+		}
+		eventually(t, func() bool { return seen.of("acks") >= n })
+		require.Zero(t, early.of("acks"), "acknowledged before it was stored")
+		require.Len(t, c.all(c.chatID(ana)), n)
+	})
+}
+
+func TestWaitsForTheStore(t *testing.T) {
+	t.Parallel()
+	var away atomic.Bool
+	w := newWorld(t, sqlite(), func(w *world) {
+		w.wrap = func(s tenant.Store) tenant.Store {
+			return &between{s, func(h tenant.Handle, ctx context.Context, changes []tenant.Change) (tenant.Result, error) {
+				if away.Load() {
+					return tenant.Result{}, fmt.Errorf("commit: %w", tenant.ErrUnavailable)
+				}
+				return h.Commit(ctx, changes...)
+			}}
+		}
+	})
+	c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
+	first, err := ana.SendText(within(t), c.phone.Number(), "before", phone.SendOptions{})
+	require.NoError(t, err)
+	c.message(c.chatID(ana), first, nil)
+	var acks counter
+	defer w.sim.Relay().Observe(func(o relay.Observation) {
+		if o.Phone == c.phone.Number() && o.Device != 0 && o.Tag == "message" && o.Kind == relay.Acknowledged {
+			acks.add(o.ID)
+		}
+	})()
+	away.Store(true)
+	id, err := ana.SendText(within(t), c.phone.Number(), "meanwhile", phone.SendOptions{})
+	require.NoError(t, err)
+	_, err = w.fleet.SendText(within(t), c.ID(), c.chatID(ana), session.TextMessage{Text: "no"})
+	require.ErrorIs(t, err, tenant.ErrUnavailable)
+	_, err = c.phone.WaitEntry(within(t), 0, hasText("meanwhile")) // the other device has it long since
+	require.NoError(t, err)
+	require.Zero(t, acks.of(id))
+	away.Store(false)
+	require.Equal(t, "meanwhile", c.message(c.chatID(ana), id, nil).Text)
+	eventually(t, func() bool { return acks.of(id) == 1 })
+	require.Len(t, c.all(c.chatID(ana)), 2)
+	require.Empty(t, c.outgoing(), "nothing of a refused send is left")
+}
+
+func (c *customer) outgoing() []tenant.Message {
+	c.w.t.Helper()
+	pending, err := c.Pending(within(c.w.t), 100)
+	require.NoError(c.w.t, err)
+	return pending
+}
+
+func TestGivesUpTheConnectionWhenTheStoreIsAwayTooLong(t *testing.T) {
+	t.Parallel()
+	var away atomic.Bool
+	w := newWorld(t, sqlite(), slowly, func(w *world) {
+		w.pace.StoreBlocked = 200 * time.Millisecond
+		w.wrap = func(s tenant.Store) tenant.Store {
+			return &between{s, func(h tenant.Handle, ctx context.Context, changes []tenant.Change) (tenant.Result, error) {
+				if _, put := putting(changes); put && away.Load() {
+					return tenant.Result{}, fmt.Errorf("commit: %w", tenant.ErrUnavailable)
+				}
+				return h.Commit(ctx, changes...)
+			}}
+		}
+	})
+	c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
+	away.Store(true)
+	id, err := ana.SendText(within(t), c.phone.Number(), "hello", phone.SendOptions{})
+	require.NoError(t, err)
+	eventually(t, func() bool { return c.view().Reason == "store_unavailable" })
+	away.Store(false)
+	c.message(c.chatID(ana), id, nil)
+	c.until(session.Online)
+	require.Len(t, c.all(c.chatID(ana)), 1)
+}
+
+func TestPoisonIsContained(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite(), func(w *world) {
+		w.wrap = func(s tenant.Store) tenant.Store {
+			return &between{s, func(h tenant.Handle, ctx context.Context, changes []tenant.Change) (tenant.Result, error) {
+				switch put, _ := putting(changes); {
+				case strings.Contains(put.Message.Text, "panic"):
+					panic("poisoned by " + put.Message.Text)
+				case strings.Contains(put.Message.Text, "refuse"):
+					return tenant.Result{}, errors.New("no engine takes this")
+				}
+				return h.Commit(ctx, changes...)
+			}}
+		}
+	})
+	c, other, ana := w.paired(wasim.PhoneConfig{}), w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
+	since := other.view().Since
+	for _, text := range []string{"panic", "refuse"} {
+		id, err := ana.SendText(within(t), c.phone.Number(), text, phone.SendOptions{})
+		require.NoError(t, err)
+		m := c.message(c.chatID(ana), id, nil)
+		require.Equal(t, tenant.TypeUnsupported, m.Type)
+		var raw waE2E.Message
+		require.NoError(t, proto.Unmarshal(m.Payload, &raw))
+		require.Equal(t, text, raw.GetConversation())
+	}
+	id, err := ana.SendText(within(t), c.phone.Number(), "next", phone.SendOptions{})
+	require.NoError(t, err)
+	c.message(c.chatID(ana), id, nil)
+	require.Equal(t, session.Online, c.view().State)
+	require.Equal(t, since, other.view().Since)
+	families, err := w.reg.Gather()
+	require.NoError(t, err)
+	var panics float64
+	for _, family := range families {
+		if family.GetName() == "wafleet_panics_total" {
+			for _, metric := range family.GetMetric() {
+				if metric.GetLabel()[0].GetValue() == "commit" {
+					panics += metric.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	require.InDelta(t, 1, panics, 0)
+}
+
+func TestPendingMessagesGoOutAgainUnderTheirIDs(t *testing.T) {
+	t.Parallel()
+	eachEngine(t, func(t *testing.T, engine tenanttest.Engine) {
+		t.Helper()
+		w := newWorld(t, engine, func(w *world) { w.pace.SendTimeout = 700 * time.Millisecond })
+		c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
+		c.send(c.chatID(ana), "warm")
+
+		c.fault(relay.FaultStall, 0, 0) // the line is dead, and nobody knows
+		_, err := w.fleet.SendText(within(t), c.ID(), c.chatID(ana), session.TextMessage{Text: "lost?"})
+		var unanswered *session.UnansweredError
+		require.ErrorAs(t, err, &unanswered)
+		require.Equal(t, tenant.StatusPending, unanswered.Message.Status)
+		require.Len(t, c.outgoing(), 1)
+
+		w.restart() // a new node knows it from the store alone
+		c.message(c.chatID(ana), string(unanswered.Message.ID), func(m *tenant.Message) bool { return m.Status >= tenant.StatusSent })
+		entry, err := ana.WaitEntry(within(t), 0, hasText("lost?"))
+		require.NoError(t, err)
+		require.Equal(t, []string{string(unanswered.Message.ID)}, entry.IDs)
+		require.Empty(t, c.outgoing())
+
+		// An acknowledgement that is lost: WhatsApp has the message, and gets it again.
+		c.send(c.chatID(ana), "done")
+		var texts int
+		for _, e := range ana.Inbox(0) {
+			if e.Kind == phone.KindMessage && e.Text == "lost?" {
+				texts++
+			}
+		}
+		require.Equal(t, 1, texts)
+	})
+}
+
+func TestGivesUpWhatIsPendingTooLong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite(), func(w *world) {
+		w.pace.SendTimeout, w.pace.ResendAge = 300*time.Millisecond, time.Nanosecond
+	})
+	c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
+	c.send(c.chatID(ana), "warm")
+	c.fault(relay.FaultStall, 0, 0)
+	_, err := w.fleet.SendText(within(t), c.ID(), c.chatID(ana), session.TextMessage{Text: "late"})
+	var unanswered *session.UnansweredError
+	require.ErrorAs(t, err, &unanswered)
+	w.restart()
+	c.message(c.chatID(ana), string(unanswered.Message.ID), is(tenant.StatusFailed))
+}
+
+func TestManyMessagesEachWayAtOnce(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
+	eachEngine(t, func(t *testing.T, engine tenanttest.Engine) {
+		t.Helper()
+		const n = 1000
+		w := newWorld(t, engine)
+		c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{Name: "Ana"})
+		chat := c.chatID(ana)
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+		defer cancel()
+		var wg sync.WaitGroup
+		var failures counter
+		wg.Go(func() {
+			for i := range n {
+				if _, err := ana.SendText(ctx, c.phone.Number(), fmt.Sprint("in ", i), phone.SendOptions{}); err != nil {
+					failures.add(err.Error())
+				}
+			}
+		})
+		const senders = 4
+		for s := range senders {
+			wg.Go(func() {
+				for i := s; i < n; i += senders {
+					if _, err := w.fleet.SendText(ctx, c.ID(), chat, session.TextMessage{Text: fmt.Sprint("out ", i)}); err != nil {
+						failures.add(err.Error())
+					}
+				}
+			})
+		}
+		wg.Wait()
+		require.Empty(t, failures.n)
+		in := func() (count int) {
+			for _, m := range c.all(chat) {
+				if !m.FromMe {
+					count++
+				}
+			}
+			return count
+		}
+		deadline := time.Now().Add(time.Minute)
+		for in() < n && time.Now().Before(deadline) {
+			time.Sleep(50 * time.Millisecond)
+		}
+		require.Equal(t, n, in())
+		require.Len(t, c.all(chat), 2*n)
+		out := func() map[string]int {
+			texts := make(map[string]int)
+			for _, e := range ana.Inbox(0) {
+				if e.Kind == phone.KindMessage && !e.FromMe {
+					texts[e.Text]++
+				}
+			}
+			return texts
+		}
+		for len(out()) < n && time.Now().Before(deadline) {
+			time.Sleep(50 * time.Millisecond)
+		}
+		texts := out()
+		require.Len(t, texts, n)
+		for text, times := range texts {
+			require.Equal(t, 1, times, text)
+		}
+	})
+}

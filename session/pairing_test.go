@@ -1,0 +1,118 @@
+package session_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wafleet/wafleet/session"
+	"github.com/wafleet/wafleet/session/wasim"
+	"github.com/wafleet/wafleet/session/wasim/phone"
+	"github.com/wafleet/wafleet/tenant"
+)
+
+func TestPairsByCode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite())
+	c, p := w.tenant(), w.phone(wasim.PhoneConfig{Name: "Shop"})
+	view, err := w.fleet.StartPhonePairing(within(t), c.ID(), p.Number())
+	require.NoError(t, err)
+	require.Equal(t, session.PairingWaiting, view.Phase)
+	require.Regexp(t, `^[0-9A-Z]{4}-[0-9A-Z]{4}$`, view.Code)
+	require.Empty(t, view.QR)
+	_, err = p.Link(within(t), view.Code)
+	require.NoError(t, err)
+	c.finished()
+	require.Equal(t, p.Number(), c.view().Phone)
+}
+
+func TestPairingIsRefusedWhenItCannotBe(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite())
+	c := w.paired(wasim.PhoneConfig{})
+
+	_, err := w.fleet.StartPairing(within(t), c.ID())
+	require.ErrorIs(t, err, session.ErrAlreadyPaired)
+	_, err = w.fleet.StartPhonePairing(within(t), c.ID(), "0123")
+	require.ErrorIs(t, err, session.ErrInvalidPhone)
+	require.ErrorIs(t, w.fleet.CancelPairing(within(t), c.ID()), session.ErrNoPairing)
+
+	other := w.tenant()
+	_, err = w.fleet.Pairing(within(t), other.ID())
+	require.ErrorIs(t, err, session.ErrNoPairing)
+	_, err = w.fleet.StartPairing(within(t), tenant.NewID())
+	require.ErrorIs(t, err, tenant.ErrNotFound)
+	_, err = w.fleet.StartPairing(within(t), other.ID())
+	require.NoError(t, err)
+	_, err = w.fleet.StartPhonePairing(within(t), other.ID(), number())
+	require.ErrorIs(t, err, session.ErrPairingActive)
+	again, err := w.fleet.StartPairing(within(t), other.ID()) // joins
+	require.NoError(t, err)
+	require.NotEmpty(t, again.QR)
+}
+
+func TestPairingEndsWhenCancelledAndCanBeginAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite())
+	c := w.tenant()
+	first, err := w.fleet.StartPairing(within(t), c.ID())
+	require.NoError(t, err)
+	require.Equal(t, session.Pairing, c.view().State)
+	require.NoError(t, w.fleet.CancelPairing(within(t), c.ID()))
+	view, err := w.fleet.Pairing(within(t), c.ID())
+	require.NoError(t, err)
+	require.Equal(t, session.PairingFailed, view.Phase)
+	require.Equal(t, "pairing_cancelled", view.Reason)
+	require.Greater(t, view.Version, first.Version)
+	require.Equal(t, session.Unpaired, c.view().State)
+	c.pair(w.phone(wasim.PhoneConfig{}))
+}
+
+func TestPairingShowsTheNextCodeAndEndsInTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite(), func(w *world) {
+		w.pace.QRFirst, w.pace.QRNext, w.pace.PairTimeout = 50*time.Millisecond, 50*time.Millisecond, 400*time.Millisecond
+	})
+	c := w.tenant()
+	view, err := w.fleet.StartPairing(within(t), c.ID())
+	require.NoError(t, err)
+	next, err := w.fleet.PairingChanged(within(t), c.ID(), view.Version)
+	require.NoError(t, err)
+	require.NotEqual(t, view.QR, next.QR)
+	for next.Phase != session.PairingFailed {
+		next, err = w.fleet.PairingChanged(within(t), c.ID(), next.Version)
+		require.NoError(t, err)
+	}
+	require.Equal(t, "pairing_timeout", next.Reason)
+	require.Equal(t, session.Unpaired, c.view().State)
+}
+
+func TestHistoryIsTakenOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite())
+	ana := w.phone(wasim.PhoneConfig{Name: "Ana"})
+	start := time.Now().Add(-time.Hour).Truncate(time.Second)
+	c := w.tenant()
+	c.pair(w.phone(wasim.PhoneConfig{History: []phone.Chat{{
+		Phone: ana.Number(), Name: "Ana Maria",
+		Messages: []phone.ChatMessage{
+			{ID: "OLD1", Text: "first", At: start},
+			{ID: "OLD2", Text: "second", FromMe: true, At: start.Add(time.Minute)},
+		},
+	}}}))
+	chat := c.chatID(ana)
+	m := c.message(chat, "OLD2", nil)
+	require.True(t, m.FromMe)
+	require.NotEqual(t, tenant.StatusPending, m.Status)
+	got := c.all(chat)
+	require.Len(t, got, 2)
+	require.Equal(t, "second", got[0].Text)
+	require.Equal(t, "first", got[1].Text)
+	require.Equal(t, tenant.StatusReceived, got[1].Status)
+	require.Empty(t, c.events(tenant.EventMessageReceived), "history is not news")
+	eventually(t, func() bool {
+		stored, err := c.Chat(within(t), chat)
+		return err == nil && stored.Name == "Ana Maria"
+	})
+}
