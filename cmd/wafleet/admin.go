@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/wafleet/wafleet/api"
+	"github.com/wafleet/wafleet/cmd/wafleet/internal/adminapi"
+	"github.com/wafleet/wafleet/tenant"
+)
+
+type adminCmd struct {
+	URL          string `default:"http://127.0.0.1:8080" fromenv:"WAFLEET_URL" placeholder:"URL" help:"The node. [$$WAFLEET_URL]"`
+	AdminKey     string `fromenv:"WAFLEET_ADMIN_KEY" placeholder:"KEY" help:"The admin key; others see flags, so better in [$$WAFLEET_ADMIN_KEY] or a file."`
+	AdminKeyFile string `fromenv:"WAFLEET_ADMIN_KEY_FILE" placeholder:"FILE" help:"File that holds the admin key. [$$WAFLEET_ADMIN_KEY_FILE]"`
+	JSON         bool   `help:"Print the node's answers as JSON."`
+
+	Tenants struct {
+		Create tenantCreateCmd `cmd:"" help:"Create a tenant."`
+		List   tenantListCmd   `cmd:"" help:"List tenants."`
+		Show   tenantShowCmd   `cmd:"" help:"Show a tenant."`
+		Delete tenantDeleteCmd `cmd:"" help:"Delete a tenant with all its data."`
+	} `cmd:"" help:"Tenants."`
+	Keys struct {
+		Create keyCreateCmd `cmd:"" help:"Create an API key. It is shown once."`
+		List   keyListCmd   `cmd:"" help:"List a tenant's API keys."`
+		Revoke keyRevokeCmd `cmd:"" help:"Revoke an API key at once."`
+	} `cmd:"" help:"API keys of a tenant."`
+	Session struct {
+		Show       sessionShowCmd       `cmd:"" help:"Show a tenant's session."`
+		Connect    sessionConnectCmd    `cmd:"" help:"Bring a session online."`
+		Disconnect sessionDisconnectCmd `cmd:"" help:"Take a session offline until it is connected again."`
+		Logout     sessionLogoutCmd     `cmd:"" help:"Unlink a session's device."`
+	} `cmd:"" help:"A tenant's session."`
+	Pair pairCmd `cmd:"" help:"Link a tenant's WhatsApp account, by QR code or by pairing code."`
+}
+
+// AfterApply hands the commands below the client that they share. kong calls it once all flags are known.
+func (a *adminCmd) AfterApply(command *kong.Context, p program) error {
+	key := a.AdminKey
+	if a.AdminKeyFile != "" && key == "" {
+		raw, err := os.ReadFile(a.AdminKeyFile)
+		if err != nil {
+			return fmt.Errorf("admin key: %w", err)
+		}
+		key = strings.TrimSpace(string(raw))
+	}
+	client, err := adminapi.New(a.URL, key)
+	command.Bind(&operator{client: client, err: err, json: a.JSON, program: p})
+	return nil
+}
+
+// operator is what the admin commands work with.
+type operator struct {
+	program
+
+	client *adminapi.Client
+	err    error // why there is no client
+	json   bool
+}
+
+// do runs a command and shows what it returns: as JSON, or with table.
+func do[T any](o *operator, act func(*adminapi.Client) (T, error), table func(w *tabwriter.Writer, result T)) error {
+	if o.err != nil {
+		return o.err
+	}
+	defer o.client.Close()
+	result, err := act(o.client)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		out := json.NewEncoder(o.Stdout)
+		out.SetIndent("", "  ")
+		return out.Encode(result) //nolint:wrapcheck // stdout is gone
+	}
+	const gap = 2
+	w := tabwriter.NewWriter(o.Stdout, 0, 0, gap, ' ', 0)
+	table(w, result)
+	return w.Flush() //nolint:wrapcheck // stdout is gone
+}
+
+func line(w *tabwriter.Writer, cells ...string) {
+	_, _ = fmt.Fprintln(w, strings.Join(cells, "\t")) // Flush reports it
+}
+
+// plain keeps control characters, which could rewrite the terminal, out of what others named.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
+func day(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return t.Local().Format(time.DateTime) //nolint:gosmopolitan // for the operator's own eyes
+}
+
+func tenantTable(w *tabwriter.Writer, tenants ...tenant.Tenant) {
+	line(w, "ID", "NAME", "EXTERNAL ID", "CREATED")
+	for _, t := range tenants {
+		line(w, string(t.ID), plain(t.Name), plain(t.ExternalID), day(&t.CreatedAt))
+	}
+}
+
+type tenantCreateCmd struct {
+	Name       string `arg:"" help:"The tenant's name."`
+	ExternalID string `placeholder:"ID" help:"Your own id of the tenant: creating it again gives the same tenant."`
+}
+
+// Run creates a tenant.
+func (c *tenantCreateCmd) Run(ctx context.Context, o *operator) error {
+	return do(o, func(client *adminapi.Client) (tenant.Tenant, error) {
+		return client.CreateTenant(ctx, api.NewTenant{Name: c.Name, ExternalID: c.ExternalID})
+	}, func(w *tabwriter.Writer, t tenant.Tenant) { tenantTable(w, t) })
+}
+
+type tenantListCmd struct{}
+
+// Run lists tenants.
+func (tenantListCmd) Run(ctx context.Context, o *operator) error {
+	return do(o, func(client *adminapi.Client) ([]tenant.Tenant, error) {
+		return client.Tenants(ctx)
+	}, func(w *tabwriter.Writer, all []tenant.Tenant) { tenantTable(w, all...) })
+}
+
+// TenantArg names a tenant on the command line. Exported because kong looks only into exported embedded fields.
+type TenantArg struct {
+	Tenant string `arg:"" help:"The tenant's id."`
+}
+
+type tenantShowCmd struct{ TenantArg }
+
+// Run shows a tenant.
+func (c *tenantShowCmd) Run(ctx context.Context, o *operator) error {
+	return do(o, func(client *adminapi.Client) (tenant.Tenant, error) {
+		return client.Tenant(ctx, c.Tenant)
+	}, func(w *tabwriter.Writer, t tenant.Tenant) { tenantTable(w, t) })
+}
+
+type tenantDeleteCmd struct {
+	TenantArg
+
+	Yes bool `help:"Do not ask."`
+}
+
+var errNotConfirmed = errors.New("nothing was deleted: confirm by the tenant's name, or with --yes")
+
+// Run deletes a tenant.
+func (c *tenantDeleteCmd) Run(ctx context.Context, o *operator) error {
+	return do(o, func(client *adminapi.Client) (tenant.Tenant, error) {
+		t, err := client.Tenant(ctx, c.Tenant)
+		if err != nil {
+			return t, err
+		}
+		if !c.Yes {
+			_, _ = fmt.Fprintf(o.Stderr, "This deletes %q with its chats, messages and keys, and unlinks its device.\nType its name to go on: ", plain(t.Name))
+			answer, _ := bufio.NewReader(o.Stdin).ReadString('\n') // no answer is no consent
+			if strings.TrimSpace(answer) != t.Name {
+				return t, errNotConfirmed
+			}
+		}
+		return t, client.DeleteTenant(ctx, c.Tenant)
+	}, func(w *tabwriter.Writer, t tenant.Tenant) { line(w, "deleted "+string(t.ID)) })
+}
+
+type keyCreateCmd struct {
+	TenantArg
+
+	Label   string        `placeholder:"TEXT" help:"What you call the key."`
+	Expires time.Duration `placeholder:"DURATION" help:"After how long it stops working, e.g. 720h; never without."`
+}
+
+// Run creates an API key.
+func (c *keyCreateCmd) Run(ctx context.Context, o *operator) error {
+	return do(o, func(client *adminapi.Client) (api.CreatedKey, error) {
+		key := api.NewKey{Label: c.Label}
+		if c.Expires != 0 {
+			key.ExpiresAt = new(time.Now().Add(c.Expires))
+		}
+		return client.CreateKey(ctx, c.Tenant, key)
+	}, func(w *tabwriter.Writer, k api.CreatedKey) { line(w, k.APIKey) })
+}
+
+type keyListCmd struct{ TenantArg }
+
+// Run lists a tenant's API keys.
+func (c *keyListCmd) Run(ctx context.Context, o *operator) error {
+	return do(o, func(client *adminapi.Client) ([]tenant.Key, error) {
+		return client.Keys(ctx, c.Tenant)
+	}, func(w *tabwriter.Writer, keys []tenant.Key) {
+		line(w, "ID", "LABEL", "CREATED", "EXPIRES", "REVOKED")
+		for _, k := range keys {
+			line(w, string(k.ID), plain(k.Label), day(&k.CreatedAt), day(k.ExpiresAt), day(k.RevokedAt))
+		}
+	})
+}
+
+type keyRevokeCmd struct {
+	TenantArg
+
+	Key string `arg:"" help:"The key's id, the part of the API key between wf_ and the next _."`
+}
+
+// Run revokes an API key.
+func (c *keyRevokeCmd) Run(ctx context.Context, o *operator) error {
+	return do(o, func(client *adminapi.Client) (string, error) {
+		return c.Key, client.RevokeKey(ctx, c.Tenant, c.Key)
+	}, func(w *tabwriter.Writer, id string) { line(w, "revoked "+id) })
+}
+
+func sessionTable(w *tabwriter.Writer, s api.SessionInfo) {
+	for _, row := range [][2]string{
+		{"state", string(s.State)},
+		{"since", day(&s.Since)},
+		{"until", day(s.Until)},
+		{"phone", s.Phone},
+		{"name", s.Name},
+		{"device", s.Device},
+		{"reason", s.Reason},
+		{"message", s.Message},
+		{"action", s.Action},
+	} {
+		if row[1] != "" && row[1] != "-" {
+			line(w, row[0], plain(row[1]))
+		}
+	}
+}
+
+type sessionShowCmd struct{ TenantArg }
+
+// Run shows a tenant's session.
+func (c *sessionShowCmd) Run(ctx context.Context, o *operator) error {
+	return do(o, func(client *adminapi.Client) (api.SessionInfo, error) {
+		return client.Session(ctx, c.Tenant)
+	}, sessionTable)
+}
+
+type (
+	sessionConnectCmd    struct{ TenantArg }
+	sessionDisconnectCmd struct{ TenantArg }
+	sessionLogoutCmd     struct{ TenantArg }
+)
+
+// Run connects a session.
+func (c *sessionConnectCmd) Run(ctx context.Context, o *operator) error {
+	return changeSession(ctx, o, c.Tenant, "connect")
+}
+
+// Run disconnects a session.
+func (c *sessionDisconnectCmd) Run(ctx context.Context, o *operator) error {
+	return changeSession(ctx, o, c.Tenant, "disconnect")
+}
+
+// Run logs a session out.
+func (c *sessionLogoutCmd) Run(ctx context.Context, o *operator) error {
+	return changeSession(ctx, o, c.Tenant, "logout")
+}
+
+func changeSession(ctx context.Context, o *operator, id, action string) error {
+	return do(o, func(client *adminapi.Client) (api.SessionInfo, error) {
+		return client.ChangeSession(ctx, id, action)
+	}, sessionTable)
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wafleet/wafleet/api"
+	"github.com/wafleet/wafleet/session"
+	"github.com/wafleet/wafleet/tenant"
+)
+
+// operate runs an admin command to its end.
+func (w *world) operate(code int, args ...string) (stdout, stderr string) {
+	w.t.Helper()
+	p := start(w.t, []string{"WAFLEET_URL=" + w.base, "WAFLEET_ADMIN_KEY=" + adminKey}, append([]string{"admin"}, args...)...)
+	require.Equal(w.t, code, p.wait(), "%v: %s", args, p.errors())
+	return p.out(), p.errors()
+}
+
+func TestAdminCommands(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqliteDatabase(t))
+	out, _ := w.operate(exitOK, "--json", "tenants", "create", "Shop\x1b[2J", "--external-id", "e1")
+	var made tenant.Tenant
+	require.NoError(t, json.Unmarshal([]byte(out), &made))
+	out, _ = w.operate(exitOK, "tenants", "list")
+	require.Contains(t, out, string(made.ID))
+	require.NotContains(t, out, "\x1b", "a name cannot steer the terminal")
+	w.operate(exitOK, "tenants", "show", string(made.ID))
+	_, problem := w.operate(exitFault, "tenants", "show", "nobodysthere")
+	require.Contains(t, problem, "404")
+
+	key, _ := w.operate(exitOK, "keys", "create", string(made.ID), "--label", "first", "--expires", "1h")
+	key = strings.TrimSpace(key)
+	newClient(t, w.base, map[string]string{"X-API-Key": key}).call(200, "GET", "/api/status", "")
+	out, _ = w.operate(exitOK, "keys", "list", string(made.ID))
+	require.Contains(t, out, "first")
+	w.operate(exitOK, "keys", "revoke", string(made.ID), strings.Split(key, "_")[1])
+	newClient(t, w.base, map[string]string{"X-API-Key": key}).call(403, "GET", "/api/status", "")
+
+	file := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(file, []byte(adminKey+"\n"), 0o600))
+	p := start(t, nil, "admin", "--url", w.base, "--admin-key-file", file, "session", "show", string(made.ID))
+	require.Equal(t, exitOK, p.wait(), p.errors())
+	require.Contains(t, p.out(), string(session.Unpaired))
+	_, problem = w.operate(exitFault, "session", "connect", string(made.ID))
+	require.Contains(t, problem, "pair one first")
+
+	_, problem = w.operate(exitFault, "tenants", "delete", string(made.ID))
+	require.Contains(t, problem, "nothing was deleted")
+	w.operate(exitOK, "tenants", "delete", "--yes", string(made.ID))
+	w.operate(exitFault, "tenants", "show", string(made.ID))
+}
+
+func TestPairsFromTheTerminal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqliteDatabase(t))
+	env := []string{"WAFLEET_URL=" + w.base, "WAFLEET_ADMIN_KEY=" + adminKey}
+
+	t.Run("ByQR", func(t *testing.T) {
+		t.Parallel()
+		c := w.unpaired("Shop")
+		p := start(t, env, "admin", "pair", c.id)
+		qr := p.shown("QR ")
+		_, err := c.Scan(t.Context(), qr)
+		require.NoError(t, err)
+		require.Equal(t, exitOK, p.wait(), p.errors())
+		require.Contains(t, p.out(), c.Number())
+		c.online()
+	})
+	t.Run("ByCode", func(t *testing.T) {
+		t.Parallel()
+		c := w.unpaired("Shop")
+		p := start(t, env, "admin", "pair", c.id, "--phone", c.Number())
+		code := p.shown("    ")
+		_, err := c.Link(t.Context(), code)
+		require.NoError(t, err)
+		require.Equal(t, exitOK, p.wait(), p.errors())
+		c.online()
+	})
+	t.Run("Cancelled", func(t *testing.T) {
+		t.Parallel()
+		c := w.unpaired("Shop")
+		p := start(t, env, "admin", "pair", c.id)
+		p.shown("QR ")
+		require.Equal(t, exitFault, p.term())
+		require.Contains(t, p.errors(), "cancelled")
+	})
+	t.Run("PairedAlready", func(t *testing.T) {
+		t.Parallel()
+		c := w.customer("Shop")
+		p := start(t, env, "admin", "pair", c.id)
+		require.Equal(t, exitFault, p.wait())
+		require.Contains(t, p.errors(), "409")
+	})
+}
+
+// shown waits for a line of stderr that begins so, and returns the rest of it.
+func (p *process) shown(prefix string) string {
+	p.t.Helper()
+	var found string
+	until(p.t, "a line "+prefix, func() bool {
+		for line := range strings.Lines(p.errors()) {
+			if rest, ok := strings.CutPrefix(line, prefix); ok && strings.HasSuffix(line, "\n") {
+				found = strings.TrimSpace(rest)
+				return found != ""
+			}
+		}
+		return false
+	})
+	return found
+}
+
+func TestQRCodesTakeEachOthersPlace(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	screen := &pairingScreen{w: &out, terminal: true}
+	screen.show(api.PairingInfo{Phase: session.PairingWaiting, QR: "2@first"})
+	first := out.String()
+	require.Contains(t, first, "█")
+	require.NotContains(t, first, "\x1b")
+	screen.show(api.PairingInfo{Phase: session.PairingWaiting, QR: "2@first"})
+	require.Equal(t, first, out.String(), "the same is not drawn again")
+	screen.show(api.PairingInfo{Phase: session.PairingWaiting, QR: "2@second"})
+	require.Contains(t, out.String(), "\x1b[J")
+}

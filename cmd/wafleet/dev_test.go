@@ -1,0 +1,176 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wafleet/wafleet/tenant"
+)
+
+// devEnd is the last line that dev prints about what to try.
+const devEnd = "Ctrl-C ends it."
+
+func startDev(t *testing.T, data string) (p *process, printed string) {
+	t.Helper()
+	p = start(t, nil, "dev", "--data", data, "--listen", "127.0.0.1:0", "--sim-listen", "127.0.0.1:0", "--log-format", "json")
+	return p, p.printed(devEnd)
+}
+
+// shell runs a line as a user's shell would.
+func shell(t *testing.T, line string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", line).CombinedOutput()
+	require.NoError(t, err, "%s\n%s", line, out)
+	return string(out)
+}
+
+// requireNoProblem says that an answer is not an error, of the node or of the simulator.
+func requireNoProblem(t *testing.T, line, out string) {
+	t.Helper()
+	var answer map[string]any
+	if json.Unmarshal([]byte(out), &answer) == nil {
+		require.NotContains(t, answer, "error", "%s\n%s", line, out)
+	}
+	require.NotContains(t, out, "404 page not found", line)
+}
+
+func curlLines(printed string) []string {
+	var lines []string
+	for line := range strings.Lines(printed) {
+		if strings.HasPrefix(line, "curl ") {
+			lines = append(lines, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return lines
+}
+
+func readDevEnv(t *testing.T, data string) map[string]string {
+	t.Helper()
+	path := filepath.Join(data, "dev.env")
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	values := make(map[string]string)
+	for line := range strings.Lines(string(raw)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(name, "#") {
+			values[name] = value
+		}
+	}
+	return values
+}
+
+func TestWhatDevPrintsWorksAsPrinted(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed")
+	}
+	data := filepath.Join(t.TempDir(), "data")
+	p, printed := startDev(t, data)
+	outputs := make(map[string]string)
+	for _, line := range curlLines(printed) {
+		out := shell(t, line)
+		requireNoProblem(t, line, out)
+		outputs[line] = out
+	}
+	require.GreaterOrEqual(t, len(outputs), 12)
+	some := func(part string) {
+		for _, out := range outputs {
+			if strings.Contains(out, part) {
+				return
+			}
+		}
+		require.Fail(t, "no answer holds "+part)
+	}
+	for _, part := range []string{
+		`"ready":true`, "Do you have bread rolls left?", "Fresh bread at five!", "Your cake is ready.", "Yes, twenty.", "Padaria do João",
+		"message.sent", `"state":"online"`, "wafleet_session_up",
+	} {
+		some(part)
+	}
+
+	values := readDevEnv(t, data)
+	for _, name := range []string{
+		"WAFLEET_URL", "WAFLEET_API_KEY", "WAFLEET_ADMIN_KEY", "WASIM_URL", "SHOP_PHONE", "ANA_PHONE", "BRUNO_PHONE", "WAFLEET_TENANT",
+	} {
+		require.NotEmpty(t, values[name], name)
+	}
+	shop := newClient(t, values["WAFLEET_URL"], map[string]string{"X-API-Key": values["WAFLEET_API_KEY"]})
+	for _, contact := range []string{"ANA_PHONE", "BRUNO_PHONE"} {
+		until(t, contact+" answers", func() bool {
+			got, err := shop.try(http.MethodGet, "/api/chats/"+values[contact]+"@c.us/messages", "")
+			return err == nil && strings.Contains(string(got.body), " here")
+		})
+	}
+	// Variables do for whoever writes a script.
+	out := shell(t, "set -a; . "+filepath.Join(data, "dev.env")+`; curl -s -H "X-API-Key: $WAFLEET_API_KEY" "$WAFLEET_URL/api/chats/$ANA_PHONE@c.us"`)
+	require.Contains(t, out, "Ana")
+	for _, page := range []string{"/docs", "/admin/docs", "/openapi.json", "/metrics"} {
+		newClient(t, values["WAFLEET_URL"], nil).call(http.StatusOK, http.MethodGet, page, "")
+	}
+	require.Zero(t, p.term(), p.errors())
+}
+
+func TestDevGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	first, _ := startDev(t, data)
+	before := readDevEnv(t, data)
+	chat := "/api/chats/" + before["ANA_PHONE"] + "@c.us"
+	shop := newClient(t, before["WAFLEET_URL"], map[string]string{"X-API-Key": before["WAFLEET_API_KEY"]})
+	shop.call(http.StatusCreated, http.MethodPost, chat+"/messages", textBody("remember me"))
+	count := func(c *client) int {
+		var list struct{ Messages []tenant.Message }
+		c.call(http.StatusOK, http.MethodGet, chat+"/messages", "").into(t, &list)
+		return len(list.Messages)
+	}
+	const history, sent, answered = 2, 1, 1
+	until(t, "Ana answers", func() bool { return count(shop) == history+sent+answered })
+	first.kill() // the hardest way to stop
+
+	second, _ := startDev(t, data)
+	after := readDevEnv(t, data)
+	for _, name := range []string{"WAFLEET_API_KEY", "WAFLEET_ADMIN_KEY", "WAFLEET_TENANT", "ANA_PHONE", "BRUNO_PHONE", "SHOP_PHONE"} {
+		require.Equal(t, before[name], after[name], name)
+	}
+	again := newClient(t, after["WAFLEET_URL"], map[string]string{"X-API-Key": after["WAFLEET_API_KEY"]})
+	require.Equal(t, history+sent+answered, count(again), "chats are still there, and nothing came twice")
+	again.call(http.StatusCreated, http.MethodPost, chat+"/messages", textBody("and again"))
+	until(t, "Ana answers again", func() bool { return count(again) == history+2*(sent+answered) })
+	until(t, "both are read", func() bool {
+		var list struct{ Messages []tenant.Message }
+		again.call(http.StatusOK, http.MethodGet, chat+"/messages?limit=2", "").into(t, &list)
+		for _, m := range list.Messages {
+			if m.FromMe && m.Status != tenant.StatusRead {
+				return false
+			}
+		}
+		return true
+	})
+	require.Zero(t, second.term(), second.errors())
+}
+
+func TestSimulatorAlone(t *testing.T) {
+	t.Parallel()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	p := start(t, nil, "sim", "--listen", "127.0.0.1:0", "--ca-file", ca, "--log-format", "json")
+	out := p.printed("curl -s ")
+	for line := range strings.Lines(out) {
+		if _, command, ok := strings.Cut(line, "curl "); ok {
+			require.Contains(t, shell(t, "curl "+command), "noiseRootKey")
+		}
+	}
+	raw, err := os.ReadFile(ca)
+	require.NoError(t, err)
+	require.Contains(t, string(raw), "BEGIN CERTIFICATE")
+	require.Contains(t, out, "wss://127.0.0.1:")
+	require.Zero(t, p.term())
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wafleet/wafleet/tenant"
+)
+
+// engines are the databases that a node runs on. Each call of database makes an empty one that goes with the test.
+func engines() map[string]func(t *testing.T) string {
+	return map[string]func(t *testing.T) string{"SQLite": sqliteDatabase, "PostgreSQL": postgresDatabase}
+}
+
+func sqliteDatabase(t *testing.T) string {
+	t.Helper()
+	return "sqlite:" + filepath.Join(t.TempDir(), "wafleet.db")
+}
+
+func postgresDatabase(t *testing.T) string {
+	t.Helper()
+	server := os.Getenv("TEST_DATABASE_URL")
+	if server == "" {
+		t.Skip("TEST_DATABASE_URL is not set; make test sets it")
+	}
+	name := "e2e_" + string(tenant.NewID())
+	execute(t, server, "CREATE DATABASE "+name)
+	t.Cleanup(func() { execute(t, server, "DROP DATABASE "+name+" WITH (FORCE)") })
+	u, err := url.Parse(server)
+	require.NoError(t, err)
+	u.Path = "/" + name
+	return u.String()
+}
+
+func execute(t *testing.T, server, statement string) {
+	t.Helper()
+	ctx := t.Context()
+	if ctx.Err() != nil { // in Cleanup
+		ctx = testContext()
+	}
+	conn, err := pgx.Connect(ctx, server)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(ctx) }()
+	_, err = conn.Exec(ctx, statement)
+	require.NoError(t, err)
+}
+
+// wire is a TCP proxy in front of a PostgreSQL server, which can be cut and mended.
+type wire struct {
+	listener        net.Listener
+	network, target string
+
+	mu    sync.Mutex
+	cut   bool
+	conns map[net.Conn]struct{}
+	wg    sync.WaitGroup
+}
+
+// newWire puts a wire in front of the server of databaseURL and returns the URL through it.
+func newWire(t *testing.T, databaseURL string) (w *wire, through string) {
+	t.Helper()
+	config, err := pgx.ParseConfig(databaseURL)
+	require.NoError(t, err)
+	w = &wire{network: "tcp", target: net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))), conns: make(map[net.Conn]struct{})}
+	if filepath.IsAbs(config.Host) {
+		w.network, w.target = "unix", filepath.Join(config.Host, fmt.Sprintf(".s.PGSQL.%d", config.Port))
+	}
+	w.listener, err = net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	w.wg.Go(w.accept)
+	t.Cleanup(func() {
+		_ = w.listener.Close()
+		w.set(true)
+		w.wg.Wait()
+	})
+	u, err := url.Parse(databaseURL)
+	require.NoError(t, err)
+	u.Host = w.listener.Addr().String()
+	query := u.Query()
+	query.Del("host")
+	query.Set("sslmode", "disable")
+	u.RawQuery = query.Encode()
+	return w, u.String()
+}
+
+func (w *wire) accept() {
+	for {
+		near, err := w.listener.Accept()
+		if err != nil {
+			return
+		}
+		far, err := net.Dial(w.network, w.target)
+		if err != nil || !w.add(near, far) {
+			_ = near.Close()
+			if err == nil {
+				_ = far.Close()
+			}
+			continue
+		}
+		w.wg.Go(func() { w.pump(near, far) })
+		w.wg.Go(func() { w.pump(far, near) })
+	}
+}
+
+func (w *wire) add(conns ...net.Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cut {
+		return false
+	}
+	for _, c := range conns {
+		w.conns[c] = struct{}{}
+	}
+	return true
+}
+
+func (w *wire) pump(from, to net.Conn) {
+	_, _ = io.Copy(to, from)
+	_ = to.Close()
+	_ = from.Close()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.conns, from)
+	delete(w.conns, to)
+}
+
+// set cuts the wire, with all connections through it, or mends it.
+func (w *wire) set(cut bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut = cut
+	if cut {
+		for c := range w.conns {
+			_ = c.Close()
+		}
+	}
+}

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+// asProgram makes the test binary be wafleet: tests start it as a process of its own, which can be killed.
+const asProgram = "WAFLEET_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// patience bounds every wait of these tests. It is generous: with the race detector on two busy cores, things take their time.
+const patience = 60 * time.Second
+
+// process is a running wafleet.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended and both streams are read
+
+	mu     sync.Mutex
+	grew   chan struct{} // closed and made anew whenever out or err grow
+	stdout bytes.Buffer
+	stderr bytes.Buffer
+}
+
+// start starts wafleet with these arguments and no environment but env. It is killed when the test ends.
+func start(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, done: make(chan struct{}), grew: make(chan struct{})}
+	p.cmd = exec.Command(os.Args[0], args...)
+	p.cmd.Env = append([]string{asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GORACE=exitcode=0"}, env...)
+	stdout, err := p.cmd.StdoutPipe()
+	require.NoError(t, err)
+	stderr, err := p.cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	var streams sync.WaitGroup
+	streams.Go(func() { p.read(stdout, &p.stdout) })
+	streams.Go(func() { p.read(stderr, &p.stderr) })
+	go func() { // ends with the process, which Cleanup kills and waits for
+		streams.Wait()
+		_ = p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		for _, race := range races(p.errors()) {
+			t.Error(race)
+		}
+		if t.Failed() {
+			t.Logf("wafleet %s\nstdout:\n%s\nstderr:\n%s", strings.Join(args, " "), tail(p.out()), tail(p.errors()))
+		}
+	})
+	return p
+}
+
+// races are the reports of the race detector in what a process wrote, without those about whatsmeow's socket: it clears a callback
+// while its reader may be calling it, which the reader stands.
+func races(stderr string) []string {
+	const begin, line = "WARNING: DATA RACE", "=================="
+	var list []string
+	for _, report := range strings.Split(stderr, begin)[1:] {
+		report, _, _ = strings.Cut(report, line)
+		accesses, ours := 0, false
+		lines := strings.Split(report, "\n")
+		for i, at := range lines[:len(lines)-1] {
+			if strings.Contains(at, " by goroutine ") || strings.Contains(at, " by main goroutine") {
+				accesses++
+				ours = ours || !strings.Contains(lines[i+1], "go.mau.fi/whatsmeow/socket.")
+			}
+		}
+		if accesses == 0 || ours {
+			list = append(list, begin+report)
+		}
+	}
+	return list
+}
+
+func tail(s string) string {
+	const most = 16 << 10
+	if len(s) > most {
+		return "…" + s[len(s)-most:]
+	}
+	return s
+}
+
+func (p *process) read(r io.Reader, into *bytes.Buffer) {
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadBytes('\n')
+		p.mu.Lock()
+		into.Write(line)
+		close(p.grew)
+		p.grew = make(chan struct{})
+		p.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (p *process) out() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stdout.String()
+}
+
+func (p *process) errors() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.String()
+}
+
+// kill ends the process as kill -9 does, and waits for the end.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// term asks the process to stop and returns its exit code.
+func (p *process) term() int {
+	p.t.Helper()
+	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGTERM))
+	return p.wait()
+}
+
+// wait waits for the end of the process and returns its exit code.
+func (p *process) wait() int {
+	p.t.Helper()
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode()
+	case <-p.t.Context().Done():
+	case <-newTimeout(p.t, patience):
+	}
+	require.FailNow(p.t, "the process does not end")
+	return 0
+}
+
+// newTimeout is a channel that is closed after d. Its timer ends with the test.
+func newTimeout(t *testing.T, d time.Duration) <-chan struct{} {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx.Done()
+}
+
+// logged waits for a log record with that message and returns it.
+func (p *process) logged(message string) map[string]any {
+	p.t.Helper()
+	late := newTimeout(p.t, patience)
+	for {
+		p.mu.Lock()
+		text, grew := p.stderr.String(), p.grew
+		p.mu.Unlock()
+		for line := range strings.Lines(text) {
+			record := make(map[string]any)
+			if json.Unmarshal([]byte(line), &record) == nil && record["msg"] == message {
+				return record
+			}
+		}
+		select {
+		case <-grew:
+		case <-p.done:
+			require.FailNow(p.t, "the process ended before it logged "+message, tail(p.errors()))
+		case <-late:
+			require.FailNow(p.t, "no log record "+message)
+		}
+	}
+}
+
+// printed waits until stdout holds text, and returns all of stdout.
+func (p *process) printed(text string) string {
+	p.t.Helper()
+	late := newTimeout(p.t, patience)
+	for {
+		p.mu.Lock()
+		out, grew := p.stdout.String(), p.grew
+		p.mu.Unlock()
+		if strings.Contains(out, text) {
+			return out
+		}
+		select {
+		case <-grew:
+		case <-p.done:
+			require.FailNow(p.t, "the process ended before it printed "+text, tail(p.errors()))
+		case <-late:
+			require.FailNow(p.t, "not printed: "+text)
+		}
+	}
+}
+
+// answer is what an HTTP call got.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, a.body) }
+
+// into decodes the body.
+func (a answer) into(t *testing.T, out any) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal(a.body, out), "%s", a)
+}
+
+// client calls a node with fixed headers. Its own transport: a test's idle connections end with it.
+type client struct {
+	t      *testing.T
+	base   string
+	header map[string]string
+	http   *http.Client
+}
+
+func newClient(t *testing.T, base string, header map[string]string) *client {
+	t.Helper()
+	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // net/http's own promise
+	transport.MaxIdleConnsPerHost = 32
+	t.Cleanup(transport.CloseIdleConnections)
+	return &client{t: t, base: base, header: header, http: &http.Client{
+		Transport:     transport,
+		Timeout:       patience,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// try makes a call; body is JSON text, or empty for none. Safe for concurrent use.
+func (c *client) try(method, path, body string) (answer, error) {
+	req, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	for name, value := range c.header {
+		req.Header.Set(name, value)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	got, err := io.ReadAll(resp.Body)
+	return answer{status: resp.StatusCode, header: resp.Header, body: got}, err
+}
+
+// call makes a call that must be answered with that status.
+func (c *client) call(want int, method, path, body string) answer {
+	c.t.Helper()
+	got, err := c.try(method, path, body)
+	require.NoError(c.t, err)
+	require.Equal(c.t, want, got.status, "%s %s: %s", method, path, got.body)
+	return got
+}
+
+// until calls fn until it answers true. It paces itself by a ticker: use it only for what no event tells of.
+func until(t *testing.T, what string, fn func() bool) {
+	t.Helper()
+	late := newTimeout(t, patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !fn() {
+		select {
+		case <-tick.C:
+		case <-late:
+			require.FailNow(t, "never happened: "+what)
+		}
+	}
+}
+
+// testContext is for Cleanup, where the test's own context has ended.
+func testContext() context.Context {
+	return context.Background()
+}

@@ -1,0 +1,97 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// firstAccount is the number of the first account under test; the others follow.
+const firstAccount uint64 = 551190000000
+
+// prepared is a variant whose devices exist, for the simulator and in its store.
+type prepared struct {
+	plan   plan
+	target *child // the process that will hold the sessions
+	drop   func() error
+}
+
+// prepare makes a variant's devices and starts the process that will be measured. It is not the one that made the devices, since
+// that holds what making them left behind; unless they are nowhere but in its memory.
+func (r *run) prepare(ctx context.Context, v Variant, place int) (*prepared, error) {
+	r.say("%s: linking %d devices", v, r.Sessions)
+	address, drop, err := r.scratch(ctx, fmt.Sprintf("%s-%d", v, place))
+	if err != nil {
+		return nil, err
+	}
+	p := &prepared{drop: drop, plan: plan{
+		Variant: v, Database: address, Control: r.control, First: firstAccount, Sessions: r.Sessions, Profile: r.Profile,
+	}}
+	if err = r.makeDevices(ctx, p); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+func (r *run) makeDevices(ctx context.Context, p *prepared) (err error) {
+	if p.target, err = spawn(ctx, r.Command, roleTarget, r.Progress); err != nil {
+		return err
+	}
+	if err = p.call(ctx, r.sessionsTimeout(), doPrepare, p.plan, nil); err != nil || p.plan.Variant == BareMemory {
+		return err
+	}
+	maker := p.target
+	p.target = nil
+	if err = maker.close(); err != nil {
+		return err
+	}
+	p.target, err = spawn(ctx, r.Command, roleTarget, r.Progress)
+	return err
+}
+
+func (p *prepared) call(ctx context.Context, timeout time.Duration, do string, args, result any) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%s: nothing for %v", p.plan.Variant, timeout))
+	defer cancel()
+	return p.target.call(ctx, do, args, result)
+}
+
+func (p *prepared) close() error {
+	var err error
+	if p.target != nil {
+		err = p.target.close()
+	}
+	return errors.Join(err, p.drop())
+}
+
+// askSimulator is a call with a deadline.
+func (r *run) askSimulator(ctx context.Context, timeout time.Duration, do string, args, result any) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("simulator: nothing for %v", timeout))
+	defer cancel()
+	return r.sim.call(ctx, do, args, result)
+}
+
+// inRounds measures all variants as often as was asked for, in turns, so that what slows the machine for a while slows all. It
+// returns of each variant the measurement that is the median by key.
+func inRounds[T any](
+	rounds int, variants []Variant, measure func(v Variant, place int) (T, error), key func(T) float64,
+) ([]T, error) {
+	all := make([][]T, len(variants))
+	for round := range rounds {
+		for i, v := range variants {
+			m, err := measure(v, round*len(variants)+i)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", v, err)
+			}
+			all[i] = append(all[i], m)
+		}
+	}
+	medians := make([]T, len(variants))
+	for i, list := range all {
+		slices.SortFunc(list, func(a, b T) int { return cmp.Compare(key(a), key(b)) })
+		medians[i] = list[(len(list)-1)/2]
+	}
+	return medians, nil
+}

@@ -1,0 +1,302 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// called is the statuses that each operation has answered, by operationId.
+type called map[string]map[int]bool
+
+// check makes a call and holds its answer to the operation's documentation.
+func (c called) check(t *testing.T, o *operation, caller *client, what, path, body string) answer {
+	t.Helper()
+	got, err := caller.try(o.method, path, body)
+	require.NoError(t, err, "%s, %s", o.OperationID, what)
+	where := fmt.Sprintf("%s, %s: %s %s: %s", o.OperationID, what, o.method, path, tail(got.String()))
+	require.True(t, o.documented(got.status), "status is not documented: %s", where)
+	require.NotEqual(t, http.StatusInternalServerError, got.status, where)
+	require.NotContains(t, string(got.body), "goroutine ", where)
+	require.NotEmpty(t, got.header.Get("X-Request-Id"), where)
+	if got.status >= http.StatusBadRequest {
+		requireProblem(t, got, where)
+	} else if len(got.body) > 0 {
+		media, _, _ := strings.Cut(got.header.Get("Content-Type"), ";")
+		require.Contains(t, o.Responses[strconv.Itoa(got.status)].Content, media, where)
+	}
+	if c[o.OperationID] == nil {
+		c[o.OperationID] = make(map[int]bool)
+	}
+	c[o.OperationID][got.status] = true
+	return got
+}
+
+func requireProblem(t *testing.T, got answer, where string) {
+	t.Helper()
+	require.Equal(t, "application/problem+json", got.header.Get("Content-Type"), where)
+	var problem struct {
+		Status int    `json:"status"`
+		Title  string `json:"title"`
+		Error  string `json:"error"`
+		Code   string `json:"code"`
+	}
+	require.NoError(t, json.Unmarshal(got.body, &problem), where)
+	require.Equal(t, got.status, problem.Status, where)
+	require.NotEmpty(t, problem.Title, where)
+	require.NotEmpty(t, problem.Error, where)
+	require.NotEmpty(t, problem.Code, where)
+	require.NotContains(t, string(got.body), "$schema", where)
+	if got.status == http.StatusServiceUnavailable || got.status == http.StatusTooManyRequests {
+		require.NotEmpty(t, got.header.Get("Retry-After"), where)
+	}
+}
+
+// script is the calls that every operation answers well, in an order in which they work. Values in braces are ids.
+type scripted struct {
+	id, body, query string
+	want            int
+}
+
+func script() []scripted {
+	return []scripted{
+		{"get-health", "", "", 200},
+		{"get-status", "", "", 200},
+		{"get-session", "", "", 200},
+		{"list-chats", "", "", 200},
+		{"list-chats", "", "?limit=1&type=direct&archived=false&q=Ana", 200},
+		{"get-chat", "", "", 200},
+		{"list-messages", "", "?limit=1&after=2020-01-01T00:00:00Z&q=hello", 200},
+		{"send-message", `{"message":"hi"}`, "", 201},
+		{"send-message", `{"message":"hi","replyTo":"{messageId}","mentions":["{chatId}"]}`, "", 201},
+		{"list-events", "", "?after=0&limit=5&types=message.received&wait=1", 200},
+		{"open-event-stream", "", "", 426},
+		{"delete-chat", "", "", 204},
+		{"delete-chat", "", "", 404},
+		{"get-chat", "", "", 404},
+		{"list-messages", "", "", 404},
+	}
+}
+
+// adminScript goes on where script ends; it ends with the tenant.
+func adminScript(number string) []scripted {
+	return []scripted{
+		{"create-tenant", `{"name":"Another","externalId":"another"}`, "", 201},
+		{"create-tenant", `{"name":"Again","externalId":"another"}`, "", 200},
+		{"list-tenants", "", "", 200},
+		{"list-tenants", "", "?limit=1", 200},
+		{"get-tenant", "", "", 200},
+		{"create-key", `{"label":"another"}`, "", 201},
+		{"create-key", `{"expiresAt":"2020-01-01T00:00:00Z"}`, "", 422},
+		{"list-keys", "", "", 200},
+		{"get-tenant-session", "", "", 200},
+		{"watch-pairing", "", "", 200}, // of the pairing that is over
+		{"start-pairing", `{"method":"qr"}`, "", 409},
+		{"disconnect-session", "", "", 200},
+		{"connect-session", "", "", 200},
+		{"logout-session", "", "", 200},
+		{"logout-session", "", "", 409},
+		{"connect-session", "", "", 409},
+		{"disconnect-session", "", "", 409},
+		{"start-pairing", `{"method":"qr"}`, "", 200},
+		{"start-pairing", `{"method":"qr"}`, "", 200},
+		{"get-pairing", "", "", 200},
+		{"get-pairing-qr-png", "", "", 200},
+		{"get-pairing-qr-svg", "", "", 200},
+		{"cancel-pairing", "", "", 204},
+		{"cancel-pairing", "", "", 404},
+		{"start-pairing", `{"method":"code","phone":"` + number + `"}`, "", 200},
+		{"start-pairing", `{"method":"code"}`, "", 422},
+		{"get-pairing-qr-png", "", "", 404},
+		{"cancel-pairing", "", "", 204},
+		{"revoke-key", "", "", 204},
+		{"revoke-key", "", "", 204},
+		{"delete-tenant", "", "", 204},
+		{"delete-tenant", "", "", 404},
+		{"get-tenant", "", "", 404},
+		{"revoke-key", "", "", 404},
+		{"get-tenant-session", "", "", 404},
+		{"start-pairing", `{"method":"qr"}`, "", 404},
+	}
+}
+
+func TestEveryOperationAnswersAsDocumented(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqliteDatabase(t))
+	c, ana := w.customer("Shop"), w.person("Ana")
+	feed := c.feed(0)
+	ana.send(c.person, "hello")
+	message := feed.received("hello")
+	values := map[string]string{
+		"chatId": string(ana.chatID()), "messageId": string(message.ID), "tenantId": c.id, "keyId": strings.Split(c.key, "_")[1],
+	}
+	seen := make(called)
+	operations := w.operations()
+
+	before := c.snapshotOf(ana)
+	for _, o := range operations {
+		refuse(t, w, seen, o, c, values)
+	}
+	require.Equal(t, before, c.snapshotOf(ana), "bad input stores nothing")
+	unknownRoutes(t, w)
+	controlCharacters(t, w)
+
+	byID := make(map[string]*operation)
+	for _, o := range operations {
+		byID[o.OperationID] = o
+	}
+	for _, step := range slices.Concat(script(), adminScript(c.Number())) {
+		o := byID[step.id]
+		require.NotNil(t, o, "no operation %s", step.id)
+		caller := c.api
+		if o.admin {
+			caller = w.admin
+		}
+		body := step.body
+		for name, value := range values {
+			body = strings.ReplaceAll(body, "{"+name+"}", value)
+		}
+		got := seen.check(t, o, caller, "well", o.fill(t, values)+step.query, body)
+		require.Equal(t, step.want, got.status, "%s: %s", step.id, got)
+	}
+	for _, o := range operations {
+		statuses := slices.Collect(maps.Keys(seen[o.OperationID]))
+		require.True(t, slices.ContainsFunc(statuses, func(s int) bool { return s < 400 || s == http.StatusUpgradeRequired }),
+			"%s was never called well: add it to the script", o.OperationID)
+	}
+}
+
+// snapshotOf is what the tenant has stored with somebody.
+func (c *customer) snapshotOf(friend *person) string {
+	c.w.t.Helper()
+	return fmt.Sprintf("%s %v", c.api.call(http.StatusOK, http.MethodGet, "/api/chats", "").body, c.messages(friend.chatID()))
+}
+
+// refuse calls an operation in all the ways that must be refused.
+func refuse(t *testing.T, w *world, seen called, o *operation, c *customer, values map[string]string) {
+	t.Helper()
+	path := o.fill(t, values)
+	caller, header, wrong := c.api, "X-API-Key", "wf_"+strings.Repeat("a", 18)+"_"+strings.Repeat("a", 40)
+	if o.admin {
+		caller, header, wrong = w.admin, "Authorization", "Bearer nobody-knows-this-key"
+	}
+	body := ""
+	if o.RequestBody != nil {
+		body = string(o.RequestBody.Content["application/json"].Example)
+	}
+	if !o.public() {
+		got := seen.check(t, o, newClient(t, w.base, nil), "without a key", path, body)
+		require.Equal(t, http.StatusUnauthorized, got.status, o.OperationID)
+		for _, key := range []string{wrong, "nonsense", strings.Repeat("x", 4000)} {
+			got = seen.check(t, o, newClient(t, w.base, map[string]string{header: key}), "with a wrong key", path, body)
+			if !o.admin || strings.HasPrefix(key, "Bearer ") {
+				require.Equal(t, http.StatusForbidden, got.status, o.OperationID)
+			}
+		}
+	}
+	if o.path == "/ws" {
+		return
+	}
+	for name := range values {
+		if !strings.Contains(o.path, "{"+name+"}") {
+			continue
+		}
+		for _, bad := range []string{
+			"nonsense", "123@example.org", "@c.us", "123@c.us@c.us", "%00", "%0a", "%ff%fe", "%e2%80%ae", "a%2Fb", "..%2f..", strings.Repeat("9", 3000),
+			"'%20OR%201=1--",
+		} {
+			broken := maps.Clone(values)
+			broken[name] = bad
+			got := seen.check(t, o, caller, "with a broken "+name, o.fill(t, broken), body)
+			require.GreaterOrEqual(t, got.status, http.StatusBadRequest, "%s with %s %q", o.OperationID, name, bad)
+		}
+	}
+	got := seen.check(t, o, caller, "with an unknown parameter", path+"?nope=1", body)
+	if o.documented(http.StatusUnprocessableEntity) {
+		require.Equal(t, http.StatusUnprocessableEntity, got.status, "%s", o.OperationID)
+	}
+	if o.RequestBody != nil {
+		refuseBodies(t, seen, o, caller, path, body)
+	}
+}
+
+func refuseBodies(t *testing.T, seen called, o *operation, caller *client, path, example string) {
+	t.Helper()
+	bodies := map[string]string{
+		"Malformed": "{", "Truncated": strings.TrimSpace(example)[:len(strings.TrimSpace(example))-1], "Text": "hello", "Array": "[]", "Null": "null", "String": `"x"`,
+		"Number": "1", "NotUTF8": "{\"message\":\"\xff\"}x", "TwoBodies": "{}{}{", "UnknownField": `{"nope":1}`,
+		"TooLarge": `{"message":"` + strings.Repeat("x", 2<<20) + `"}`, "Deep": strings.Repeat(`{"a":`, 20_000),
+	}
+	var fields map[string]any
+	require.NoError(t, json.Unmarshal([]byte(example), &fields), o.OperationID)
+	for name := range fields {
+		for kind, wrong := range map[string]any{
+			"Object": map[string]any{"a": 1}, "Number": 1e300, "True": true, "LongText": strings.Repeat("y", 100_000), "Numbers": []int{1},
+		} {
+			if _, isBool := fields[name].(bool); isBool && kind == "True" {
+				continue
+			}
+			broken := maps.Clone(fields)
+			broken[name] = wrong
+			text, err := json.Marshal(broken)
+			require.NoError(t, err)
+			bodies[name+kind] = string(text)
+		}
+	}
+	for kind, body := range bodies {
+		got := seen.check(t, o, caller, "with the body "+kind, path, body)
+		require.GreaterOrEqual(t, got.status, http.StatusBadRequest, "%s with the body %s: %s", o.OperationID, kind, got)
+	}
+	for _, media := range []string{"text/plain", "multipart/form-data; boundary=x", "application/xml"} {
+		other := *caller
+		other.header = maps.Clone(caller.header)
+		other.header["Content-Type"] = media
+		req, err := http.NewRequestWithContext(t.Context(), o.method, caller.base+path, strings.NewReader(example))
+		require.NoError(t, err)
+		for name, value := range other.header {
+			req.Header.Set(name, value)
+		}
+		resp, err := caller.http.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, http.StatusUnsupportedMediaType, resp.StatusCode, "%s as %s", o.OperationID, media)
+		require.True(t, o.documented(resp.StatusCode))
+	}
+}
+
+func unknownRoutes(t *testing.T, w *world) {
+	t.Helper()
+	anybody := newClient(t, w.base, nil)
+	for _, path := range []string{"/", "/api", "/api/nothing", "/admin/nothing", "/api//chats", "/api/../admin", "/debug/pprof/", "/metrics/x"} {
+		got := anybody.call(http.StatusNotFound, http.MethodGet, path, "")
+		requireProblem(t, got, path)
+	}
+	got := anybody.call(http.StatusMethodNotAllowed, http.MethodPut, "/api/chats", "")
+	requireProblem(t, got, "PUT /api/chats")
+	require.NotEmpty(t, got.header.Get("Allow"))
+}
+
+// controlCharacters sends what net/http's client would not.
+func controlCharacters(t *testing.T, w *world) {
+	t.Helper()
+	for _, header := range []string{"X-API-Key: wf_\x01", "X-API-Key: \x7f", "X-Request-Id: a\x00b", "X-Ap\x01i: x"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(w.base, "http://"))
+		require.NoError(t, err)
+		_, err = fmt.Fprintf(conn, "GET /api/chats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n\r\n", header)
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.NoError(t, conn.Close())
+		require.Contains(t, []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, resp.StatusCode, "%q", header)
+	}
+}
