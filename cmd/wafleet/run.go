@@ -59,6 +59,7 @@ func run(ctx context.Context, p program) int {
 		kong.Writers(p.Stdout, p.Stderr),
 		kong.Exit(func(c int) { code = c }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		kong.ValueFormatter(helpWithDefault),
 		kong.Resolvers(fromEnvironment(p.Getenv)),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(p),
@@ -75,6 +76,14 @@ func run(ctx context.Context, p program) int {
 		return report(p.Stderr, usageError{fmt.Errorf("%w; see wafleet --help", err)})
 	}
 	return report(p.Stderr, command.Run())
+}
+
+// helpWithDefault tells the default as well, which kong shows only in place of the placeholder.
+func helpWithDefault(value *kong.Value) string {
+	if value.HasDefault && value.Default != "" {
+		return value.Help + " (default " + value.Default + ")"
+	}
+	return value.Help
 }
 
 // fromEnvironment fills flags with the tag fromenv that were not given. (kong's own env tag reads the process's environment,
