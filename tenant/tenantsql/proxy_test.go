@@ -9,14 +9,16 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 )
 
 // proxy stands between a store and PostgreSQL and can be cut.
 type proxy struct {
-	target   string
-	listener net.Listener
-	wg       sync.WaitGroup
+	network, target string // of the server: its URL may name a Unix socket
+	listener        net.Listener
+	wg              sync.WaitGroup
 
 	down        atomic.Bool
 	loseCommits atomic.Bool // the next COMMIT reaches the server, its answer is lost with the connection
@@ -28,11 +30,14 @@ type proxy struct {
 // newProxy returns a proxy before the server of a URL, and the URL through it.
 func newProxy(t *testing.T, through string) (*proxy, string) {
 	t.Helper()
+	config, err := pgx.ParseConfig(through)
+	require.NoError(t, err)
 	u, err := url.Parse(through)
 	require.NoError(t, err)
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &proxy{target: u.Host, listener: listener, conns: map[net.Conn]struct{}{}}
+	p := &proxy{listener: listener, conns: map[net.Conn]struct{}{}}
+	p.network, p.target = pgconn.NetworkAddress(config.Host, config.Port)
 	p.wg.Go(p.serve)
 	t.Cleanup(func() {
 		require.NoError(t, listener.Close())
@@ -40,6 +45,9 @@ func newProxy(t *testing.T, through string) (*proxy, string) {
 		p.wg.Wait()
 	})
 	u.Host = listener.Addr().String()
+	query := u.Query()
+	query.Del("host")
+	u.RawQuery = query.Encode()
 	return p, u.String()
 }
 
@@ -53,7 +61,7 @@ func (p *proxy) serve() {
 			_ = client.Close()
 			continue
 		}
-		server, err := net.Dial("tcp", p.target)
+		server, err := net.Dial(p.network, p.target)
 		if err != nil {
 			_ = client.Close()
 			continue
