@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -273,6 +274,10 @@ func (a *actor) next() {
 	case Connecting:
 		a.open(a.newConn(false))
 	case Pairing:
+		if a.row.Device != "" { // of a logout that was not through when the pairing began
+			a.forget()
+			return
+		}
 		a.open(a.newConn(true))
 	case Unpaired, Online, Backoff, LoggedOut, Banned, Outdated, Conflict, Stopped:
 	}
@@ -383,16 +388,17 @@ func (a *actor) hangUp() {
 	}
 	a.closing = true
 	a.tasks.run("disconnect", func() {
-		defer a.post(func() { a.closed(c) })
-		c.close()
+		parted := sync.OnceFunc(func() { a.post(func() { a.closed(c) }) })
+		defer parted()
+		c.close(parted)
 	})
 }
 
-// closed takes the news that a connection is closed.
+// closed takes the news that a connection is closed, or cannot act any more.
 func (a *actor) closed(c *conn) {
 	a.overruled(c)
 	a.cur, a.closing = nil, false
-	if a.state == LoggedOut && a.row.Device != "" {
+	if (a.state == LoggedOut || a.state == Unpaired) && a.row.Device != "" {
 		a.forget()
 		return
 	}
@@ -425,6 +431,9 @@ func (a *actor) forgotten(err error) {
 	a.forgetting = false
 	if err != nil {
 		a.log.Error("device could not be deleted", "error", err) // the row keeps its name: the next start tries again
+		if a.state == Pairing {
+			a.failPairing(pairConnect)
+		}
 	} else {
 		a.row.Device, a.row.LID, a.row.PairedAt, a.row.Wanted = "", "", time.Time{}, false
 		a.name = ""

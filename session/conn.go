@@ -41,6 +41,7 @@ type conn struct {
 	name string
 	lid  tenant.ChatID // as the login told; read after online is closed
 
+	dialling chan struct{} // closed when the fields above are set and whatsmeow begins to connect
 	opened   chan struct{} // closed when open has returned
 	online   chan struct{} // closed when WhatsApp has let the session in
 	over     chan struct{} // closed by the first end
@@ -75,7 +76,7 @@ func (a *actor) newConn(pairing bool) *conn {
 	a.gen++
 	c := &conn{
 		actor: a, gen: a.gen, pairing: pairing, log: a.log,
-		opened: make(chan struct{}), online: make(chan struct{}), over: make(chan struct{}),
+		dialling: make(chan struct{}), opened: make(chan struct{}), online: make(chan struct{}), over: make(chan struct{}),
 		me: account{lid: a.row.LID},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(a.life)
@@ -271,14 +272,17 @@ func (keeper) DeleteDevice(context.Context, *store.Device) error { return errKep
 func (c *conn) dial(timeout time.Duration) error {
 	timer := time.AfterFunc(timeout, func() { c.cancel(errDialTimeout) })
 	defer timer.Stop()
+	close(c.dialling)
 	if err := c.cli.ConnectContext(c.ctx); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	return nil
 }
 
-// close ends the connection and returns when nothing of it is left. While draining, sends under way may finish first.
-func (c *conn) close() {
+// close ends the connection and returns when nothing of it is left. While draining, sends under way may finish first. parted is
+// called earlier, as soon as the connection can neither reach WhatsApp nor its device any more, when the rest may take long:
+// whatsmeow waits for the answer to a handshake for 20 seconds, whatever becomes of the context.
+func (c *conn) close(parted func()) {
 	idle := c.sends.close()
 	if c.draining.Load() {
 		_ = await(c.actor.life, idle)
@@ -287,7 +291,15 @@ func (c *conn) close() {
 	case <-c.opened:
 	default:
 		c.cancel(errHungUp) // still connecting
-		<-c.opened
+		select {
+		case <-c.opened:
+		case <-c.dialling:
+			if c.stop != nil {
+				c.stop.Close()
+				parted()
+			}
+			<-c.opened
+		}
 	}
 	jobs := c.work.close()
 	if c.cli != nil {
@@ -408,7 +420,7 @@ func (c *conn) logout(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.actor.fleet.pace.LookupTimeout)
 	defer cancel()
 	// Not Client.Logout, which also disconnects; see close.
-	_, err := c.cli.DangerousInternals().SendIQ(ctx, whatsmeow.DangerousInfoQuery{
+	_, err := c.cli.DangerousInternals().SendIQ(ctx, whatsmeow.DangerousInfoQuery{ //nolint:staticcheck // the only way to send a query
 		Namespace: "md", Type: "set", To: types.ServerJID,
 		Content: []waBinary.Node{{
 			Tag:   "remove-companion-device",

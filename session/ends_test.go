@@ -85,10 +85,38 @@ func TestASessionThatAnswersNoPingIsNotOnline(t *testing.T) {
 	c.until(session.Online)
 }
 
-func TestLogsInAfterPairingWithoutBeingTold(t *testing.T) {
+func TestFinishesALogoutThatTheNodeDidNotSurvive(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, sqlite(), func(w *world) { w.pace.LoginGrace = time.Millisecond })
-	w.paired(wasim.PhoneConfig{})
+	w := newWorld(t, sqlite())
+	c := w.paired(wasim.PhoneConfig{})
+	device := c.view().Device
+	w.halt()
+	row, err := c.Session(within(t))
+	require.NoError(t, err)
+	row.Status = tenant.SessionStatus{State: string(session.LoggedOut), Reason: "unlinked_by_phone"}
+	_, err = c.Commit(within(t), tenant.SetSession{Session: row})
+	require.NoError(t, err)
+	w.start()
+	c.forgotten(device)
+	require.Equal(t, session.LoggedOut, c.view().State)
+	require.Equal(t, "unlinked_by_phone", c.view().Reason)
+}
+
+func TestARowWithoutADeviceIsCleared(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite())
+	c := w.tenant()
+	w.halt()
+	// The node ended between claiming the device and storing it.
+	device := number() + ":9@s.whatsapp.net"
+	_, err := c.Commit(within(t), tenant.SetSession{Session: tenant.Session{
+		Device: device, Wanted: true, Status: tenant.SessionStatus{State: string(session.Pairing)},
+	}})
+	require.NoError(t, err)
+	w.start()
+	require.Equal(t, "device_missing", c.until(session.LoggedOut).Reason)
+	c.forgotten(device)
+	c.pair(w.phone(wasim.PhoneConfig{}))
 }
 
 func TestDrainEndsInTime(t *testing.T) {

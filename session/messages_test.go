@@ -326,7 +326,7 @@ func TestPendingMessagesGoOutAgainUnderTheirIDs(t *testing.T) {
 func TestGivesUpWhatIsPendingTooLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sqlite(), func(w *world) {
-		w.pace.SendTimeout, w.pace.ResendAge = 300*time.Millisecond, time.Nanosecond
+		w.pace.SendTimeout, w.pace.ResendAge = 3*time.Second, time.Nanosecond
 	})
 	c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
 	c.send(c.chatID(ana), "warm")

@@ -48,7 +48,7 @@ func (a *actor) beginPairing(phone string) error {
 		return nil
 	case a.pair != nil:
 		return ErrPairingActive
-	case a.state != LoggedOut && a.row.Device != "":
+	case a.row.Device != "" && a.state != LoggedOut && a.state != Unpaired: // those two: it is being deleted
 		return ErrAlreadyPaired
 	}
 	a.pair = &pairing{phone: phone, deadline: time.Now().Add(a.fleet.pace.PairTimeout)}

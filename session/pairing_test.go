@@ -116,3 +116,19 @@ func TestHistoryIsTakenOver(t *testing.T) {
 		return err == nil && stored.Name == "Ana Maria"
 	})
 }
+
+func TestPairsAnewRightBehindALogout(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite())
+	c := w.paired(wasim.PhoneConfig{})
+	device := c.view().Device
+	_, err := w.fleet.Logout(within(t), c.ID())
+	require.NoError(t, err)
+	for range 2 { // the first begins while the old connection is being closed, the second finds what that left
+		view, err := w.fleet.StartPairing(within(t), c.ID())
+		require.NoError(t, err)
+		require.Equal(t, session.PairingWaiting, view.Phase)
+		require.NoError(t, w.fleet.CancelPairing(within(t), c.ID()))
+	}
+	c.forgotten(device)
+}
