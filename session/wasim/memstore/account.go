@@ -95,11 +95,13 @@ func (s *Store) GetAppStateVersion(_ context.Context, name string) (uint64, [128
 	return v.version, v.hash, nil
 }
 
-// DeleteAppStateVersion implements [store.AppStateStore].
+// DeleteAppStateVersion forgets the mutation MACs too, as the foreign keys of a database do: those of before would spoil the hash of
+// a full synchronisation.
 func (s *Store) DeleteAppStateVersion(_ context.Context, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.versions, name)
+	maps.DeleteFunc(s.macs, func(k macID, _ macValue) bool { return k.name == name })
 	return nil
 }
 

@@ -216,3 +216,20 @@ func TestADeletedDeviceKeepsNothing(t *testing.T) {
 	_, err := dev.Sessions.GetSession(ctx, "a:0")
 	require.ErrorIs(t, err, store.ErrDeviceDeleted)
 }
+
+func TestDeletingAVersionForgetsItsMutationMACs(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := memstore.New(memstore.Limits{})
+	for _, name := range []string{"regular", "regular_low"} {
+		require.NoError(t, s.PutAppStateVersion(ctx, name, 3, [128]byte{1}))
+		require.NoError(t, s.PutAppStateMutationMACs(ctx, name, 3, []store.AppStateMutationMAC{{IndexMAC: []byte("index"), ValueMAC: []byte("value")}}))
+	}
+	require.NoError(t, s.DeleteAppStateVersion(ctx, "regular"))
+	mac, err := s.GetAppStateMutationMAC(ctx, "regular", []byte("index"))
+	require.NoError(t, err)
+	require.Nil(t, mac)
+	mac, err = s.GetAppStateMutationMAC(ctx, "regular_low", []byte("index"))
+	require.NoError(t, err)
+	require.Equal(t, "value", string(mac), "another collection is another matter")
+}
