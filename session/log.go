@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strings"
 
 	waBinary "go.mau.fi/whatsmeow/binary"
 	"go.mau.fi/whatsmeow/types"
 	waLog "go.mau.fi/whatsmeow/util/log"
 )
 
-// clientLog forwards whatsmeow's warnings and errors. Its debug and info lines hold whole stanzas and are dropped unformatted.
+// clientLog forwards whatsmeow's errors as warnings and its warnings for debugging: what matters of them to an operator the session
+// says itself, as its state and reason. whatsmeow's debug and info lines hold whole stanzas and are dropped unformatted.
 type clientLog struct {
 	log *slog.Logger
 	// tap sees each stanza that comes in, and must be quick: some ends of a connection are told in no event. nil: none.
@@ -31,10 +33,20 @@ var longNumber = regexp.MustCompile(`\d{5,}`)
 var quoted = regexp.MustCompile(`(?s)<.*>|".*"`)
 
 // Warnf implements [waLog.Logger].
-func (l clientLog) Warnf(msg string, args ...any) { l.forward(slog.LevelWarn, msg, args) }
+func (l clientLog) Warnf(msg string, args ...any) { l.forward(slog.LevelDebug, msg, args) }
 
 // Errorf implements [waLog.Logger].
-func (l clientLog) Errorf(msg string, args ...any) { l.forward(slog.LevelError, msg, args) }
+func (l clientLog) Errorf(msg string, args ...any) {
+	level := slog.LevelWarn
+	if strings.HasPrefix(msg, lostSocket) {
+		level = slog.LevelDebug
+	}
+	l.forward(level, msg, args)
+}
+
+// lostSocket begins the line about a connection that ended, which is an error to whatsmeow alone: it happens to every session, and
+// behind each pairing.
+const lostSocket = "Error reading from websocket"
 
 // Infof implements [waLog.Logger].
 func (l clientLog) Infof(string, ...any) {}

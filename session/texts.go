@@ -54,7 +54,7 @@ type text struct {
 }
 
 const (
-	tryAgain  = "Nothing: the session connects again by itself."
+	tryAgain  = "There is nothing to do: the session connects again by itself."
 	pairAgain = "Pair the device again."
 )
 
