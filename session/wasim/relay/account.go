@@ -33,6 +33,8 @@ type account struct {
 	subs      map[*conn]types.JID      // who wants to know of presence, and the address asked with
 	blocked   map[types.JID]types.JID  // blocklist: LID to phone number form
 	seenPN    map[string]privacyTokens // tokens issued to contacts, by phone
+	wrote     map[string]struct{}      // phones this account has written to
+	groups    map[*group]struct{}      // it is a member of
 }
 
 // device is one device of an account: its public keys, its prekeys in stock, and what waits for it.
@@ -52,6 +54,8 @@ type device struct {
 	conn    *conn
 	active  bool
 	removed bool
+
+	createID, createdGroup string // the last request for a new group, and the group's id
 }
 
 type deviceKeys struct {

@@ -14,6 +14,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 	waLog "go.mau.fi/whatsmeow/util/log"
 
+	"github.com/wafleet/wafleet/session/gate"
 	"github.com/wafleet/wafleet/session/wasim/memstore"
 	"github.com/wafleet/wafleet/session/wasim/relay"
 )
@@ -22,6 +23,7 @@ import (
 type client struct {
 	*whatsmeow.Client
 	t     testing.TB
+	gate  *gate.Gate // nil but for clients made by gated
 	ev    chan any
 	stash []any
 }

@@ -38,20 +38,19 @@ func (s *Server) RegisterCompanion(phone string, c Companion) (pn, lid types.JID
 	if err != nil {
 		return pn, lid, err
 	}
-	acct.mu.Lock()
+	acct.mu.Lock() // until it is in the list: the same keys at the same time must not become two devices
 	for _, old := range acct.devices {
 		if old.id != 0 && old.keys == d.keys {
 			acct.mu.Unlock()
 			return acct.pn(old.id), acct.lid(old.id), nil
 		}
 	}
-	acct.mu.Unlock()
-	id, ok := acct.reserve()
+	id, ok := acct.nextID()
 	if !ok {
+		acct.mu.Unlock()
 		return pn, lid, fmt.Errorf("%w: no device id is free", ErrInvalidAccount)
 	}
 	d.id, d.keyIndex = id, strconv.Itoa(int(id))
-	acct.mu.Lock()
 	acct.devices[id] = d
 	acct.mu.Unlock()
 	s.emit(Observation{Kind: Paired, Phone: acct.phone, Device: id})

@@ -1,10 +1,12 @@
 package relay_test
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.mau.fi/whatsmeow/store"
+	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wafleet/wafleet/session/wasim/memstore"
@@ -61,6 +63,34 @@ func TestCompanionOutOfBand(t *testing.T) {
 	require.Len(t, devices, 2)
 	require.Equal(t, 9, devices[1].PreKeys, "one was handed out, none uploaded at the login")
 	require.Equal(t, 0, w.count(relay.RetryRequested, resp.ID))
+}
+
+// TestTheSameCompanionTwiceAtOnce must not make two devices.
+func TestTheSameCompanionTwiceAtOnce(t *testing.T) {
+	t.Parallel()
+	s := start(t, relay.Config{})
+	primary := s.primary(t, "Ana")
+	for range 20 {
+		c := companionOf(t, memstore.NewDevice(memstore.Limits{PreKeys: 1}), 1)
+		var got [16]types.JID
+		var ready, wg sync.WaitGroup
+		ready.Add(len(got))
+		for i := range got {
+			wg.Go(func() {
+				ready.Done()
+				ready.Wait()
+				got[i], _, _ = s.RegisterCompanion(primary.phone, c)
+			})
+		}
+		wg.Wait()
+		for _, pn := range got {
+			require.NotZero(t, pn.Device)
+			require.Equal(t, got[0], pn)
+		}
+	}
+	devices, err := s.Devices(primary.phone)
+	require.NoError(t, err)
+	require.Len(t, devices, 21)
 }
 
 func TestCompanionWithBadKeys(t *testing.T) {

@@ -174,6 +174,8 @@ func (c *conn) handle(frame []byte) error {
 		c.onAck(n)
 	case "presence":
 		c.onPresence(n)
+	case "notification":
+		c.onNotification(n)
 	case "chatstate":
 		c.onChatstate(n)
 	case "ib":
@@ -322,7 +324,7 @@ func (c *conn) deliver(n node, e *entry) error {
 	if e != nil {
 		c.s.emit(Observation{
 			Kind: Delivered, Phone: c.dev.acct.phone, Device: c.dev.id,
-			Tag: n.Tag, Type: str(&n, "type"), ID: str(&n, "id"), Peer: e.peer,
+			Tag: n.Tag, Type: str(&n, "type"), ID: str(&n, "id"), Peer: e.peer, Group: groupIn(&n),
 		})
 	}
 	return nil

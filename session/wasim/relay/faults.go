@@ -21,16 +21,23 @@ const (
 	FaultSlow           FaultKind = "slow"            // queued stanzas are delivered with Delay before each; default 100 ms
 	FaultDuplicate      FaultKind = "duplicate"       // messages are delivered twice, one right behind the other
 	FaultReorder        FaultKind = "reorder"         // two neighbouring messages change places
+	FaultNack           FaultKind = "nack"            // messages of matching senders are refused: <ack error=Code>; default 479
+	FaultFirstContact   FaultKind = "first-contact"   // messages to users who never wrote to the sender need a privacy token: <ack error=Code>, default 463
+	FaultMedia          FaultKind = "media"           // downloads of files are answered with HTTP status Code; default 404
 )
 
 // Fault is something that goes wrong from now on.
 //
 // It hits companion devices only, unless Primary is set: a phone would not survive a 401. Phone "" means all accounts, and for
-// connect-failure also companions that are not paired yet. Device, if set, narrows it to one device of the phone.
+// connect-failure also companions that are not paired yet. Device, if set, narrows it to one device of the phone. Downloads say nothing of
+// who asks: media hits everybody's and takes neither.
 //
-// Count is how often it strikes. 0 means for drop, stall and stream-error every matching connection open now and none to come, for slow until
-// ClearFaults, for the others once. A number counts connections (open ones first, then those that become active), logins or stanzas. A
-// negative one means until ClearFaults.
+// Count is how often it strikes. 0 means for drop, stall and stream-error every matching connection open now and none to come, for slow and
+// first-contact until ClearFaults, for the others once. A number counts connections (open ones first, then those that become active), logins,
+// stanzas or downloads. A negative one means until ClearFaults.
+//
+// A refused message was not accepted: nobody gets it, and its sender may send the same id again. Peer messages and repetitions asked for by a
+// retry receipt are not refused.
 type Fault struct {
 	Kind    FaultKind
 	Phone   string
@@ -65,6 +72,15 @@ func (s *Server) Fault(f Fault) error {
 		f.Count = defaultTo(f.Count, 1)
 	case FaultDuplicate, FaultReorder:
 		f.Count = defaultTo(f.Count, 1)
+	case FaultNack:
+		f.Code, f.Count = defaultTo(f.Code, 479), defaultTo(f.Count, 1)
+	case FaultFirstContact:
+		f.Code, f.Count = defaultTo(f.Code, 463), defaultTo(f.Count, forever)
+	case FaultMedia:
+		f.Code, f.Count = defaultTo(f.Code, 404), defaultTo(f.Count, 1)
+		if f.Phone != "" || f.Device != 0 || f.Code < 400 || f.Code > 599 {
+			return fmt.Errorf("%w: media takes no phone and no device, and a code from 400 to 599", ErrInvalidFault)
+		}
 	case FaultSlow:
 		f.Count = defaultTo(f.Count, forever)
 		if f.Delay == 0 {
@@ -155,7 +171,7 @@ func (c *conn) suffer(f Fault) {
 		default:
 			c.streamError(strconv.Itoa(f.Code))
 		}
-	case FaultDrop, FaultConnectFailure, FaultSlow, FaultDuplicate, FaultReorder:
+	case FaultDrop, FaultConnectFailure, FaultSlow, FaultDuplicate, FaultReorder, FaultNack, FaultFirstContact, FaultMedia:
 		c.cut()
 	}
 }
@@ -195,6 +211,26 @@ func (fs *faults) onActive(c *conn) {
 	if f, ok := fs.take(c.dev.acct.phone, c.dev.id, FaultDrop, FaultStall, FaultStreamError); ok {
 		c.suffer(f)
 	}
+}
+
+// nack says whether a message is to be refused, and with what code.
+func (fs *faults) nack(c *conn, n *node) (code string, refused bool) {
+	if fs.count.Load() == 0 || has(n, "enc") && !hasSenderKey(n) {
+		return "", false
+	}
+	f, refused := fs.take(c.dev.acct.phone, c.dev.id, FaultNack)
+	return strconv.Itoa(f.Code), refused
+}
+
+// hasSenderKey tells a message to a group from what is for one device.
+func hasSenderKey(n *node) bool {
+	return slices.ContainsFunc(n.GetChildrenByTag("enc"), func(enc node) bool { return str(&enc, "type") == "skmsg" })
+}
+
+// media says whether a download is to fail, and with what status.
+func (fs *faults) media() (status int, ok bool) {
+	f, ok := fs.take("", 1, FaultMedia)
+	return f.Code, ok
 }
 
 func (fs *faults) delay(c *conn) time.Duration {

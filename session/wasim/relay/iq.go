@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"maps"
 	"strconv"
 	"time"
 
@@ -24,17 +25,20 @@ func (e *iqError) Error() string { return strconv.Itoa(e.code) + " " + e.text }
 var (
 	errAnswered       = &iqError{0, "answered"}
 	errBadRequest     = &iqError{400, "bad-request"}
+	errNotAuthorized  = &iqError{401, "not-authorized"}
 	errForbidden      = &iqError{403, "forbidden"}
 	errNotFound       = &iqError{404, "item-not-found"}
+	errNotAcceptable  = &iqError{406, "not-acceptable"}
 	errConflict       = &iqError{409, "conflict"}
+	errGone           = &iqError{410, "gone"}
 	errLimit          = &iqError{419, "resource-limit"}
 	errNotImplemented = &iqError{501, "feature-not-implemented"}
 )
 
-// iqTable is every request of a logged-in client that is answered with more than an error. Groups (w:g2) belong here when they come.
+// iqTable is every request of a logged-in client that is answered with more than an error.
 func (s *Server) iqTable() map[iqKey]iqHandler {
 	empty := func(*conn, *node) ([]node, *iqError) { return nil, nil }
-	return map[iqKey]iqHandler{
+	table := map[iqKey]iqHandler{
 		{"passive", "set", "active"}:  (*conn).onActive,
 		{"passive", "set", "passive"}: (*conn).onPassive,
 
@@ -75,6 +79,8 @@ func (s *Server) iqTable() map[iqKey]iqHandler {
 			return nil, errNotFound // the client then uses its default
 		},
 	}
+	maps.Copy(table, groupTable())
+	return table
 }
 
 // onIQ answers every request once: an unanswered one holds its caller for more than a minute.
@@ -120,16 +126,21 @@ func (c *conn) onIQ(n *node) {
 	}
 }
 
-// result answers a request.
-func result(n *node, children ...node) node {
-	a := fromServer("result")
+// answering is the attributes of an answer. It comes from whom the request went to, group or server.
+func answering(n *node, kind string) attrs {
+	a := fromServer(kind)
 	a["id"] = str(n, "id")
-	return el("iq", a, children...)
+	if to, ok := jidOf(n, "to"); ok && to.Server == types.GroupServer {
+		a["from"] = to
+	}
+	return a
 }
 
+// result answers a request.
+func result(n *node, children ...node) node { return el("iq", answering(n, "result"), children...) }
+
 func failed(n *node, fault *iqError) node {
-	a := fromServer("error")
-	a["id"] = str(n, "id")
+	a := answering(n, "error")
 	return el("iq", a, node{Tag: "error", Attrs: attrs{"code": strconv.Itoa(fault.code), "text": fault.text}})
 }
 

@@ -12,9 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.mau.fi/whatsmeow"
-	"go.mau.fi/whatsmeow/appstate"
 	"go.mau.fi/whatsmeow/proto/waE2E"
-	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 
@@ -273,7 +271,7 @@ func TestPicture(t *testing.T) {
 	t.Parallel()
 	s := start(t, relay.Config{})
 	a := s.online(t, s.primary(t, ""))
-	set := child(a.ok("w:profile:picture", "set", node{Tag: "picture", Attrs: attrs{"type": "image"}, Content: []byte("jpeg")}), "picture")
+	set := child(a.ok("w:profile:picture", "set", node{Tag: "picture", Attrs: attrs{"type": "image"}, Content: []byte("\xff\xd8\xff jpeg")}), "picture")
 	got := child(a.ok("w:profile:picture", "get", node{Tag: "picture", Attrs: attrs{"type": "image", "query": "url"}}), "picture")
 	require.Equal(t, set.Attrs["id"], got.Attrs["id"])
 	resp, err := s.http.Get(got.Attrs["url"].(string))
@@ -311,37 +309,6 @@ func TestMedia(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, http.StatusBadRequest, resp.StatusCode)
-}
-
-func TestAppState(t *testing.T) {
-	t.Parallel()
-	s := start(t, relay.Config{})
-	p := s.online(t, s.primary(t, ""))
-	empty := child(p.ok("w:sync:app:state", "set", node{Tag: "sync", Content: []node{{
-		Tag: "collection", Attrs: attrs{"name": "regular_high", "return_snapshot": "true"},
-	}}}), "sync", "collection")
-	require.Equal(t, attrs{"name": "regular_high", "version": "0"}, empty.Attrs)
-	require.Nil(t, empty.Content)
-
-	one, two := pair(t, s, p), pair(t, s, p)
-	for _, c := range []*client{one, two} { // as if the phone had shared it
-		require.NoError(t, c.Store.AppStateKeys.PutAppStateSyncKey(t.Context(), []byte("key001"), store.AppStateSyncKey{
-			Data: bytes.Repeat([]byte{7}, 32), Fingerprint: []byte{}, Timestamp: time.Now().UnixMilli(),
-		}))
-	}
-	for i := range 3 {
-		require.NoError(t, one.SendAppState(t.Context(), appstate.BuildPin(p.c.lid, i%2 == 0)))
-	}
-	require.Eventually(t, func() bool { // the other was told, and verified what it fetched
-		version, _, err := two.Store.AppState.GetAppStateVersion(t.Context(), string(appstate.WAPatchRegularLow))
-		return err == nil && version == 3
-	}, patience, 5*time.Millisecond)
-
-	conflict := child(p.ok("w:sync:app:state", "set", node{Tag: "sync", Content: []node{{
-		Tag: "collection", Attrs: attrs{"name": "regular_low", "version": "9"}, Content: []node{{Tag: "patch", Content: []byte{}}},
-	}}}), "sync", "collection")
-	require.Equal(t, "error", conflict.Attrs["type"])
-	require.Equal(t, "409", child(conflict, "error").Attrs["code"])
 }
 
 // crowd is how many clients the relay must carry in the test; the race detector makes each of them dear.

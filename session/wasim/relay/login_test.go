@@ -51,7 +51,7 @@ func TestLogin(t *testing.T) {
 		require.Equal(t, "replaced", child(n, "conflict").Attrs["type"])
 		first.gone()
 		second.idle()
-		require.Equal(t, 1, s.Stats().Connections)
+		require.Eventually(t, func() bool { return s.Stats().Connections == 1 }, patience, 5*time.Millisecond)
 	})
 
 	for _, code := range []int{401, 402, 403, 405, 500, 503} {

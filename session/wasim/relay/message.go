@@ -8,13 +8,17 @@ import (
 )
 
 // onMessage takes a message from a device. It is acknowledged once, when it lies in the queue of every device it is for, never before: the
-// sender forgets it then. Group messages belong here when they come.
+// sender forgets it then.
 func (c *conn) onMessage(n *node) {
 	id := str(n, "id")
 	to, ok := jidOf(n, "to")
 	if id == "" || !ok {
 		c.violate("message", "without id or to")
 		c.ackMessage(n, unix(time.Now()), "479", "")
+		return
+	}
+	if to.Server == types.GroupServer {
+		c.onGroupMessage(n, to)
 		return
 	}
 	target := c.s.lookup(to)
@@ -36,6 +40,12 @@ func (c *conn) onMessage(n *node) {
 		c.ackMessage(n, now, "479", "")
 		return
 	}
+	if !direct {
+		if code, refused := c.refuses(n, target); refused {
+			c.ackMessage(n, now, code, "")
+			return
+		}
+	}
 	if !direct || peer {
 		// a resend for a retry receipt (direct) bears the id of the message it repeats; everything else only once
 		c.dev.mu.Lock()
@@ -52,6 +62,7 @@ func (c *conn) onMessage(n *node) {
 		c.toDevice(n, target, to, enc, now, peer)
 	} else {
 		phash = c.fanOut(n, target, to, parts, now)
+		c.dev.acct.remember(target)
 	}
 	c.emit(Observation{Kind: Accepted, Tag: "message", Type: str(n, "type"), ID: id, Peer: target.phone})
 	c.ackMessage(n, now, "", phash)
@@ -70,6 +81,7 @@ func (c *conn) fanOut(n *node, target *account, to types.JID, parts node, now st
 	target.watch(self.phone)
 	addressed := map[types.JID]bool{self.in(to.Server, c.dev.id): true}
 	needsIdentity := false
+	blocked := target.blocks(self)
 	for _, each := range parts.GetChildren() {
 		j, ok := jidOf(&each, "jid")
 		enc, okEnc := child(&each, "enc")
@@ -88,25 +100,31 @@ func (c *conn) fanOut(n *node, target *account, to types.JID, parts node, now st
 		if d == nil || d == c.dev {
 			continue // gone meanwhile: the hash will tell; or its own, which some libraries encrypt for
 		}
+		if blocked && acct == target {
+			continue // in silence: the sender must not know
+		}
 		c.s.deliver(d, c.incoming(n, d, target, to, enc, now), self.phone)
 	}
 	if needsIdentity && c.dev.id != 0 && !has(n, "device-identity") {
 		c.violate("message", "pkmsg without device-identity")
 	}
+	return c.missed(target, to, addressed)
+}
+
+// missed is the hash of the server's device list, "" if it is that of the addressed.
+func (c *conn) missed(target *account, to types.JID, addressed map[types.JID]bool) (phash string) {
+	accts := []*account{target}
+	if self := c.dev.acct; self != target { // a note to oneself: one list
+		accts = append(accts, self)
+	}
 	var server []types.JID
 	differs := false
-	for _, acct := range []*account{target, self} {
+	for _, acct := range accts {
 		for _, d := range acct.all() {
 			j := acct.in(to.Server, d.id)
-			if len(server) > 0 && acct == self && self == target {
-				break // a note to oneself: one list
-			}
 			server = append(server, j)
 			differs = differs || !addressed[j]
 			delete(addressed, j)
-		}
-		if self == target {
-			break
 		}
 	}
 	if differs || len(addressed) > 0 {
@@ -118,7 +136,7 @@ func (c *conn) fanOut(n *node, target *account, to types.JID, parts node, now st
 // toDevice sends a message to exactly one device: a repetition that it asked for, or a peer message between own devices.
 func (c *conn) toDevice(n *node, target *account, to types.JID, enc node, now string, peer bool) {
 	d := target.device(to.Device)
-	if d == nil || d == c.dev {
+	if d == nil || d == c.dev || target.blocks(c.dev.acct) {
 		return
 	}
 	chat := to

@@ -53,6 +53,14 @@ func jidOf(n *node, key string) (types.JID, bool) {
 	return j, ok
 }
 
+// groupIn is the id of the group a stanza comes from, "" if it does not.
+func groupIn(n *node) string {
+	if j, _ := jidOf(n, "from"); j.Server == types.GroupServer {
+		return j.User
+	}
+	return ""
+}
+
 // payload is the content of an element that holds bytes. Clients send some of them as strings.
 func payload(n node) []byte {
 	switch v := n.Content.(type) {

@@ -33,6 +33,7 @@ type Observation struct {
 	Type   string // type attribute of the stanza; of receipts "" means delivered
 	ID     string // id of the stanza; for receipts of the message
 	Peer   string // phone number of the other side, if there is one
+	Group  string // id of the group it happened in, if it did
 	Code   int
 	At     time.Time
 }

@@ -127,7 +127,7 @@ func (c *conn) unpairedStanza(n *node) {
 			c.onLinkCodeCompanion(n)
 		default:
 			c.s.rate.unknownIQ(xmlns + " unpaired")
-			c.send(failed(n, &iqError{401, "not-authorized"}))
+			c.send(failed(n, errNotAuthorized))
 		}
 	default:
 		c.violate("iq-type", str(n, "type"))
@@ -193,6 +193,11 @@ func (c *conn) onPairDevice(n *node) ([]node, *iqError) {
 func (a *account) reserve() (uint16, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.nextID()
+}
+
+// nextID is reserve for who holds the lock.
+func (a *account) nextID() (uint16, bool) {
 	if a.nextDevice <= maxDevice {
 		a.nextDevice++
 		return a.nextDevice - 1, true

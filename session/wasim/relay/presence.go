@@ -78,18 +78,20 @@ func (c *conn) subscribe(n *node) {
 	if len(other.subs) < maxSubscribers {
 		other.subs[c] = j.ToNonAD()
 	}
-	p := other.presence(j.ToNonAD())
+	p := other.presence(j.ToNonAD(), c.dev.acct)
 	other.mu.Unlock()
 	c.watching(other)
 	c.send(p)
 }
 
-// presence is for who holds the lock.
-func (a *account) presence(as types.JID) node {
+// presence as another may see it. It is for who holds the lock.
+func (a *account) presence(as types.JID, viewer *account) node {
 	at := attrs{"from": as}
-	if len(a.available) == 0 {
+	last := a.showsLocked("last", viewer)
+	online := !a.blocksLocked(viewer) && (last || a.profile.privacy["online"] != "match_last_seen")
+	if len(a.available) == 0 || !online {
 		at["type"], at["last"] = "unavailable", a.lastSeen
-		if a.lastSeen == "" {
+		if a.lastSeen == "" || !last {
 			at["last"] = "deny"
 		}
 	}
@@ -104,7 +106,7 @@ func (s *Server) publishPresence(acct *account) {
 	acct.mu.Lock()
 	list := make([]push, 0, len(acct.subs))
 	for c, as := range acct.subs {
-		list = append(list, push{c, acct.presence(as)})
+		list = append(list, push{c, acct.presence(as, c.dev.acct)})
 	}
 	acct.mu.Unlock()
 	for _, p := range list {
@@ -145,14 +147,41 @@ func (c *conn) onChatstate(n *node) {
 		c.violate("chatstate", "without to or with other than one child")
 		return
 	}
+	if to.Server == types.GroupServer {
+		c.groupChatstate(n, to)
+		return
+	}
 	other := c.s.lookup(to)
-	if other == nil || other == c.dev.acct {
+	if other == nil || other == c.dev.acct || other.blocks(c.dev.acct) {
 		return
 	}
 	state := el("chatstate", attrs{"from": c.dev.acct.in(to.Server, 0)}, n.GetChildren()...)
-	for _, d := range other.all() {
+	other.show(state)
+}
+
+// show sends a stanza to those of an account's devices that are there.
+func (a *account) show(n node) {
+	for _, d := range a.all() {
 		if there := d.online(); there != nil {
-			there.send(state)
+			there.send(n)
 		}
+	}
+}
+
+// groupChatstate passes typing in a group on to the other members.
+func (c *conn) groupChatstate(n *node, to types.JID) {
+	g, self := c.s.group(to), c.dev.acct
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	member, others := g.member(self) != nil, g.accounts(self)
+	g.mu.Unlock()
+	if !member {
+		return
+	}
+	state := el("chatstate", attrs{"from": to, "participant": self.lid(0)}, n.GetChildren()...)
+	for _, other := range others {
+		other.show(state)
 	}
 }

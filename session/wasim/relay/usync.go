@@ -58,9 +58,9 @@ func (c *conn) about(acct *account, asked string, items []node) []node {
 				out = append(out, node{Tag: "lid", Attrs: attrs{"val": acct.lid(0)}})
 			}
 		case "status":
-			out = append(out, acct.statusNode())
+			out = append(out, acct.statusNode(c.dev.acct))
 		case "picture":
-			if id := acct.pictureID(); id != "" {
+			if id := acct.pictureID(c.dev.acct); id != "" {
 				out = append(out, node{Tag: "picture", Attrs: attrs{"id": id}})
 			}
 		case "disappearing_mode":
