@@ -117,7 +117,7 @@ func (c *conn) translate(evt *events.Message) (changes []tenant.Change, err erro
 
 // commit makes the changes durable. While the store is away it waits, and WhatsApp keeps the stanza; if that takes too long
 // the connection is given up. What the store refuses for good is replaced by instead, so that one entry cannot block the
-// queue; nil means that nothing can replace it.
+// queue; nil means that nothing can replace it, and only what is refused is left out.
 func (c *conn) commit(ctx context.Context, changes []tenant.Change, instead func() []tenant.Change) bool {
 	if len(changes) == 0 {
 		return true
@@ -138,20 +138,29 @@ func (c *conn) commit(ctx context.Context, changes []tenant.Change, instead func
 		return true
 	case ctx.Err() != nil:
 		return false
-	case blocked.Err() != nil || errors.Is(err, tenant.ErrUnavailable) || errors.Is(err, tenant.ErrClosed):
-		c.log.WarnContext(ctx, "store is away too long: the connection is given up", "error", err)
-		c.end(outcome{state: Backoff, reason: lostStore})
-		return false
 	case errors.Is(err, tenant.ErrNotFound):
 		c.log.WarnContext(ctx, "tenant is gone", "error", err)
+		return false
+	case !errors.Is(err, tenant.ErrRefused) && !errors.Is(err, ErrPanicked):
+		// Away too long, or broken in a way that has nothing to do with this entry: acknowledging would lose it.
+		c.log.WarnContext(ctx, "store cannot store: the connection is given up", "error", err)
+		c.end(outcome{state: Backoff, reason: lostStore})
 		return false
 	}
 	c.log.ErrorContext(ctx, "store refused an entry", "error", err)
 	c.actor.fleet.cfg.Metrics.Panic("entry_refused")
-	if instead == nil {
+	switch {
+	case instead != nil:
+		return c.commit(ctx, instead(), nil)
+	case len(changes) == 1:
 		return true
 	}
-	return c.commit(ctx, instead(), nil)
+	for i := range changes { // one of many is to blame: the others are stored without it
+		if !c.commit(ctx, changes[i:i+1], nil) {
+			return false
+		}
+	}
+	return true
 }
 
 // count counts the messages that were stored first by this commit.

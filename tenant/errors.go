@@ -26,6 +26,9 @@ var (
 	// ErrUnavailable says that the store cannot be reached for now. Nothing was changed, or it is not known whether it was;
 	// the same call may be made again.
 	ErrUnavailable = errors.New("store is unavailable")
+	// ErrRefused says that the store will never take the change, because of what is in it. Only this error permits to give the
+	// change up: any other may be the store's own trouble, and the same call may succeed once that is mended.
+	ErrRefused = errors.New("change is refused")
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("store is closed")
 )

@@ -168,11 +168,11 @@ func (c *committer) commit(ctx context.Context, jobs []*job) {
 			return
 		case culprit >= 0:
 			c.metrics.Failure("rejected")
-			answer(jobs[culprit:culprit+1], err)
+			answer(jobs[culprit:culprit+1], judged(err))
 			jobs = append(jobs[:culprit:culprit], jobs[culprit+1:]...)
 		case len(jobs) == 1:
 			c.metrics.Failure("rejected")
-			answer(jobs, err)
+			answer(jobs, judged(err))
 			return
 		default: // it failed as a whole: halve it until the one that is to blame stands alone
 			c.commit(ctx, jobs[:len(jobs)/2])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -71,6 +72,37 @@ func unavailable(err error) bool {
 		}
 	}
 	return pgconn.SafeToRetry(err)
+}
+
+// judged marks an error that the change itself has caused. What is not known to be the change's fault is not marked: a table that
+// is gone, a corrupt file, a lost privilege hit every change alike.
+func judged(err error) error {
+	if !refused(err) || errors.Is(err, tenant.ErrRefused) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", tenant.ErrRefused, err)
+}
+
+func refused(err error) bool {
+	if answer, ok := errors.AsType[*pgconn.PgError](err); ok && len(answer.Code) == 5 {
+		switch answer.Code[:2] {
+		case "22", "23", "54": // data, constraint, limit exceeded
+			return true
+		}
+		return false
+	}
+	if answer, ok := errors.AsType[*sqlite.Error](err); ok {
+		const tooBig, constraint, mismatch = 18, 19, 20
+		switch answer.Code() & 0xff {
+		case tooBig, constraint, mismatch:
+			return true
+		}
+		return false
+	}
+	if _, ok := errors.AsType[*json.MarshalerError](err); ok {
+		return true
+	}
+	return errors.Is(err, errMalformed) || errors.Is(err, errPanic)
 }
 
 // postgresUnavailable judges by SQLSTATE.

@@ -132,7 +132,7 @@ func TestRefusedStatementCostsOneCaller(t *testing.T) {
 				})
 				group.Go(func() error {
 					err := store.DoStatement(t.Context(), "INSERT INTO head (tenant_id) VALUES (NULL)")
-					if err == nil || errors.Is(err, tenant.ErrUnavailable) {
+					if !errors.Is(err, tenant.ErrRefused) || errors.Is(err, tenant.ErrUnavailable) {
 						return fmt.Errorf("refused statement was answered by %w", err)
 					}
 					return nil
@@ -140,6 +140,24 @@ func TestRefusedStatementCostsOneCaller(t *testing.T) {
 			}
 			require.NoError(t, group.Wait())
 			require.Equal(t, 20, journalOf(t, h))
+		})
+	}
+}
+
+func TestABrokenDatabaseRefusesNothingForGood(t *testing.T) {
+	t.Parallel()
+	for _, engine := range tenanttest.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			store := engine.Open(t)
+			h := tenanttest.NewTenant(t, store)
+			_, err := store.Database().Exec(t.Context(), "ALTER TABLE message RENAME TO message_away")
+			require.NoError(t, err)
+			_, err = h.Commit(t.Context(), message("1"))
+			require.Error(t, err)
+			require.NotErrorIs(t, err, tenant.ErrRefused)
+			_, err = h.Commit(t.Context(), tenant.PutChat{})
+			require.ErrorIs(t, err, tenant.ErrRefused)
 		})
 	}
 }
