@@ -32,6 +32,8 @@ type actor struct {
 	board  board
 	saver  saver
 	outbox outbox
+	// leftover outlives connections: the phone announces a history but once.
+	leftover leftover
 
 	// Owned by the loop.
 	row        tenant.Session
@@ -318,6 +320,9 @@ func (a *actor) loggedIn(c *conn) {
 		a.board.show(PairingView{Phase: PairingSucceeded})
 	}
 	a.startResend()
+	for _, job := range a.leftover.take() {
+		c.fetchHistory(job.id, job.note)
+	}
 }
 
 // ended takes the news that a connection is of no use any more.
@@ -417,6 +422,7 @@ func (a *actor) forget() {
 		return
 	}
 	a.forgetting = true
+	a.leftover.take() // it was the device's
 	a.tasks.run("forget", func() {
 		var err error
 		defer func() { a.post(func() { a.forgotten(err) }) }()

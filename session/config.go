@@ -37,7 +37,7 @@ type Pace struct {
 	BackoffMax time.Duration // 5 min
 	Stable     time.Duration // 1 min
 
-	// BreakAfter attempts of the whole fleet failed in a row, nobody connects for BreakMin, then one session tries; while it fails
+	// BreakAfter tenants failed and none got through in between, nobody connects for BreakMin, then one session tries; while it fails
 	// the wait doubles up to BreakMax.
 	BreakAfter int           // 20
 	BreakMin   time.Duration // 10 s

@@ -48,6 +48,7 @@ type conn struct {
 	draining atomic.Bool   // sends under way may finish
 	leaving  atomic.Bool   // we are logging out ourselves
 	away     atomic.Bool   // WhatsApp said that its server is not available
+	broken   atomic.Bool   // the device store has failed
 
 	onlineOnce sync.Once
 	sends      group // sends under way
@@ -168,7 +169,7 @@ func (c *conn) turn() (leave func(verdict), err error) {
 	if c.pairing {
 		return func(verdict) {}, nil
 	}
-	return c.actor.fleet.pacer.enter(c.ctx)
+	return c.actor.fleet.pacer.enter(c.ctx, c.actor.id)
 }
 
 // unbuilt is where it leads when there is no client to connect with.
@@ -243,6 +244,7 @@ func (c *conn) load(ctx context.Context) error {
 	}))
 	if c.stop != nil {
 		c.stop.OnFailure(func(err error) {
+			c.broken.Store(true)
 			c.log.WarnContext(c.ctx, "device store failed", "error", err)
 			c.end(outcome{state: Backoff, reason: lostStore})
 		})
@@ -333,7 +335,9 @@ func (c *conn) handle(evt any) (done bool) {
 		c.pairEvent(evt)
 	}
 	if ok, mine := c.inbound(evt); mine {
-		return ok
+		// whatsmeow stores what came along with a message (its secret, a sender key) before we are asked, and only logs it when
+		// that fails. Then the stanza must come again; what is stored of it already is not stored twice.
+		return ok && !c.broken.Load()
 	}
 	c.lifecycle(evt)
 	return true

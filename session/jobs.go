@@ -1,10 +1,14 @@
 package session
 
 import (
+	"bytes"
+	"compress/zlib"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"go.mau.fi/whatsmeow/appstate"
@@ -12,6 +16,7 @@ import (
 	"go.mau.fi/whatsmeow/proto/waHistorySync"
 	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/wafleet/wafleet/tenant"
 )
@@ -90,16 +95,28 @@ func (c *conn) doJobs() {
 			return
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.actor.leftover.put(c.jobs.histories...)
+	c.jobs.histories = nil
 }
 
-// readHistory downloads a history, stores it, and tells the phone.
+// readHistory downloads a history, stores it, and tells the phone. If the connection ends before, the next one goes on with it:
+// the phone announces it but once.
 func (c *conn) readHistory(job historyJob) {
 	const tries = 3
+	// A history is held in memory, packed and unpacked: only so many at a time in the whole fleet. Waiting behind other tenants
+	// does not count against the deadline.
+	if c.actor.fleet.histories.Acquire(c.ctx, 1) != nil {
+		c.actor.leftover.put(job)
+		return
+	}
+	defer c.actor.fleet.histories.Release(1)
 	ctx, cancel := context.WithTimeout(c.ctx, historyTimeout)
 	defer cancel()
 	var err error
 	for n := range tries {
-		if err = c.storeHistory(ctx, job); err == nil || ctx.Err() != nil || errors.Is(err, ErrPanicked) {
+		if err = c.storeHistory(ctx, job); err == nil || ctx.Err() != nil || errors.Is(err, ErrPanicked) || errors.Is(err, errHistoryTooLarge) {
 			break
 		}
 		timer := time.NewTimer(jitter(time.Duration(n+1) * 4 * time.Second))
@@ -109,19 +126,17 @@ func (c *conn) readHistory(job historyJob) {
 			timer.Stop()
 		}
 	}
-	if err != nil && c.ctx.Err() == nil {
+	switch {
+	case err != nil && c.ctx.Err() != nil && !errors.Is(err, ErrPanicked):
+		c.actor.leftover.put(job)
+	case err != nil:
 		c.log.Warn("history could not be taken over", "error", redact(err.Error()))
 	}
 }
 
 func (c *conn) storeHistory(ctx context.Context, job historyJob) (err error) {
 	defer c.actor.watch.contain("history", &err)
-	// A history is held in memory, packed and unpacked: only so many at a time in the whole fleet.
-	if err = c.actor.fleet.histories.Acquire(ctx, 1); err != nil {
-		return fmt.Errorf("wait for a turn: %w", err)
-	}
-	defer c.actor.fleet.histories.Release(1)
-	blob, err := c.cli.DownloadHistorySync(ctx, job.note, true)
+	blob, err := c.download(ctx, job.note)
 	if err != nil {
 		return fmt.Errorf("download: %w", err)
 	}
@@ -132,6 +147,64 @@ func (c *conn) storeHistory(ctx context.Context, job historyJob) (err error) {
 		return fmt.Errorf("tell the phone: %w", err)
 	}
 	return nil
+}
+
+// maxHistoryBytes bounds a history unpacked. Phones send a few MB at a time.
+const maxHistoryBytes = 256 << 20
+
+var errHistoryTooLarge = errors.New("history is too large when unpacked")
+
+// download fetches a history. whatsmeow unpacks without a limit, so it is measured first: a few packed MB can hold gigabytes.
+func (c *conn) download(ctx context.Context, note *waE2E.HistorySyncNotification) (*waHistorySync.HistorySync, error) {
+	packed := note.GetInitialHistBootstrapInlinePayload()
+	if packed == nil {
+		var err error
+		if packed, err = c.cli.Download(ctx, note); err != nil {
+			return nil, err
+		}
+	}
+	if err := measure(packed, maxHistoryBytes); err != nil {
+		return nil, err
+	}
+	note = proto.CloneOf(note)
+	note.InitialHistBootstrapInlinePayload = packed // not fetched again
+	return c.cli.DownloadHistorySync(ctx, note, true)
+}
+
+// measure unpacks data to nowhere. Returns errHistoryTooLarge if that is more than limit.
+func measure(packed []byte, limit int64) error {
+	r, err := zlib.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return fmt.Errorf("unpack: %w", err)
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(r, limit+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("unpack: %w", err)
+	case n > limit:
+		return errHistoryTooLarge
+	}
+	return nil
+}
+
+// leftover keeps the histories that a connection did not get to for the next one.
+type leftover struct {
+	mu   sync.Mutex
+	jobs []historyJob
+}
+
+func (l *leftover) put(jobs ...historyJob) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.jobs = append(l.jobs, jobs[:min(len(jobs), maxHistories-len(l.jobs))]...)
+}
+
+func (l *leftover) take() []historyJob {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	jobs := l.jobs
+	l.jobs = nil
+	return jobs
 }
 
 func (c *conn) storeBlob(ctx context.Context, blob *waHistorySync.HistorySync) error {

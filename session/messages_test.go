@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -243,6 +242,31 @@ func TestGivesUpTheConnectionWhenTheStoreIsAwayTooLong(t *testing.T) {
 	require.Len(t, c.all(c.chatID(ana)), 1)
 }
 
+// A fault of the database that is neither a loss of connection nor the entry's own must not cost the message.
+func TestABrokenDatabaseLosesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite(), slowly)
+	c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
+	first, err := ana.SendText(within(t), c.phone.Number(), "before", phone.SendOptions{})
+	require.NoError(t, err)
+	c.message(c.chatID(ana), first, nil)
+	var acks counter
+	defer w.sim.Relay().Observe(func(o relay.Observation) {
+		if o.Phone == c.phone.Number() && o.Device != 0 && o.Tag == "message" && o.Kind == relay.Acknowledged {
+			acks.add(o.ID)
+		}
+	})()
+	_, err = w.store.Database().Exec(within(t), "ALTER TABLE message RENAME TO message_away")
+	require.NoError(t, err)
+	id, err := ana.SendText(within(t), c.phone.Number(), "meanwhile", phone.SendOptions{})
+	require.NoError(t, err)
+	eventually(t, func() bool { return acks.of(id) > 0 || c.view().Reason == "store_unavailable" })
+	_, err = w.store.Database().Exec(within(t), "ALTER TABLE message_away RENAME TO message")
+	require.NoError(t, err)
+	require.Zero(t, acks.of(id), "acknowledged, and stored nowhere")
+	require.Equal(t, "meanwhile", c.message(c.chatID(ana), id, nil).Text)
+}
+
 func TestPoisonIsContained(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sqlite(), func(w *world) {
@@ -252,7 +276,7 @@ func TestPoisonIsContained(t *testing.T) {
 				case strings.Contains(put.Message.Text, "panic"):
 					panic("poisoned by " + put.Message.Text)
 				case strings.Contains(put.Message.Text, "refuse"):
-					return tenant.Result{}, errors.New("no engine takes this")
+					return tenant.Result{}, fmt.Errorf("no engine takes this: %w", tenant.ErrRefused)
 				}
 				return h.Commit(ctx, changes...)
 			}}
@@ -321,6 +345,57 @@ func TestPendingMessagesGoOutAgainUnderTheirIDs(t *testing.T) {
 		}
 		require.Equal(t, 1, texts)
 	})
+}
+
+func TestACallerThatLeavesWhileItsMessageIsStored(t *testing.T) {
+	t.Parallel()
+	var cancel atomic.Pointer[context.CancelFunc]
+	w := newWorld(t, sqlite(), func(w *world) {
+		w.wrap = func(s tenant.Store) tenant.Store {
+			return &between{s, func(h tenant.Handle, ctx context.Context, changes []tenant.Change) (tenant.Result, error) {
+				if put, _ := putting(changes); put.Message.Text == "leaves" {
+					(*cancel.Load())() // the caller hangs up when the commit is under way
+					result, err := h.Commit(context.WithoutCancel(ctx), changes...)
+					if ctx.Err() != nil {
+						return tenant.Result{}, context.Cause(ctx)
+					}
+					return result, err
+				}
+				return h.Commit(ctx, changes...)
+			}}
+		}
+	})
+	c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
+	c.send(c.chatID(ana), "warm")
+	ctx, stop := context.WithCancel(within(t))
+	cancel.Store(&stop)
+	_, err := w.fleet.SendText(ctx, c.ID(), c.chatID(ana), session.TextMessage{Text: "leaves"})
+	require.Error(t, err)
+	require.ErrorIs(t, err, context.Canceled)
+	eventually(t, func() bool { return len(c.outgoing()) == 0 })
+	_, err = ana.WaitEntry(within(t), 0, hasText("leaves"))
+	require.NoError(t, err)
+}
+
+func TestAMessageThatCannotGoOutHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite())
+	c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
+	c.send(c.chatID(ana), "warm")
+	w.halt()
+	payload, err := proto.Marshal(&waE2E.Message{Conversation: new("waits")})
+	require.NoError(t, err)
+	const never, soon = "3EB0AAAAAAAAAAAAAAAAAA", "3EB0BBBBBBBBBBBBBBBBBB"
+	for _, m := range []tenant.Message{{ID: never, ChatID: tenant.GroupID("120363000000000001")}, {ID: soon, ChatID: c.chatID(ana)}} {
+		m.SenderID, m.FromMe, m.Timestamp = tenant.PersonID(c.phone.Number()), true, time.Now().UTC()
+		m.Type, m.Text, m.Status, m.Payload = tenant.TypeText, "waits", tenant.StatusPending, payload
+		_, err = c.Commit(within(t), tenant.PutMessage{Message: m})
+		require.NoError(t, err)
+	}
+	w.start()
+	c.until(session.Online)
+	c.message(c.chatID(ana), soon, func(m *tenant.Message) bool { return m.Status >= tenant.StatusSent })
+	require.Len(t, c.outgoing(), 1)
 }
 
 func TestGivesUpWhatIsPendingTooLong(t *testing.T) {

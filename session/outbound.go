@@ -158,12 +158,14 @@ func (c *conn) send(ctx context.Context, chat tenant.ChatID, m *TextMessage, quo
 	}
 	a.outbox.take(msg.ID) // before it is stored: whoever sends pending messages again must not see it as theirs
 	var result tenant.Result
-	err := callStore(ctx, a.fleet.pace.StoreTimeout, func(ctx context.Context) (err error) {
+	// A caller that leaves does not end this: the message may be stored by then, and nobody would send it.
+	err := callStore(context.WithoutCancel(ctx), a.fleet.pace.StoreTimeout, func(ctx context.Context) (err error) {
 		result, err = a.handle.Commit(ctx, tenant.PutMessage{Message: msg, Live: true})
 		return err
 	})
 	if err != nil {
 		a.outbox.release(msg.ID)
+		a.post(a.resendLater) // it may be stored all the same
 		return tenant.Message{}, fmt.Errorf("store message: %w", err)
 	}
 	if len(result.Messages) == 1 {
@@ -278,7 +280,8 @@ func (a *actor) startResend() {
 }
 
 // resend sends what WhatsApp has not acknowledged again, oldest first, under the same ids: whoever has a message already
-// ignores it. Those that are too old are given up.
+// ignores it. Those that are too old are given up. One that cannot go out now (a group that does not let us in) holds up its own
+// chat, not the others.
 func (c *conn) resend() {
 	a := c.actor
 	for c.ctx.Err() == nil {
@@ -292,16 +295,21 @@ func (c *conn) resend() {
 			return
 		}
 		progress := false
+		held := make(map[tenant.ChatID]struct{})
 		for i := range pending {
 			if c.ctx.Err() != nil || c.draining.Load() {
 				return
 			}
-			if !a.outbox.take(pending[i].ID) {
+			if _, ok := held[pending[i].ChatID]; ok || !a.outbox.take(pending[i].ID) {
 				continue // on its way
 			}
-			progress = true
-			if !c.again(pending[i]) {
+			switch err := c.again(pending[i]); {
+			case err == nil:
+				progress = true
+			case lineDead(err):
 				return
+			default:
+				held[pending[i].ChatID] = struct{}{}
 			}
 		}
 		if !progress || len(pending) < maxResend {
@@ -310,19 +318,50 @@ func (c *conn) resend() {
 	}
 }
 
-// again sends one pending message again. False if the rest had better wait.
-func (c *conn) again(msg tenant.Message) bool {
+// lineDead says whether a message was not acknowledged for a reason that the next one will meet, too.
+func lineDead(err error) bool {
+	for _, why := range []error{
+		context.DeadlineExceeded, context.Canceled, whatsmeow.ErrMessageTimedOut, whatsmeow.ErrIQTimedOut, whatsmeow.ErrNotConnected,
+		whatsmeow.ErrNotLoggedIn,
+	} {
+		if errors.Is(err, why) {
+			return true
+		}
+	}
+	_, gone := errors.AsType[*whatsmeow.DisconnectedError](err)
+	return gone
+}
+
+// again sends one pending message again that was taken from the outbox. Returns *UnansweredError if it is still pending.
+func (c *conn) again(msg tenant.Message) error {
 	a := c.actor
+	// It was on its way when the list was read, and may have arrived since.
+	var now tenant.Message
+	err := callStore(c.ctx, a.fleet.pace.StoreTimeout, func(ctx context.Context) (err error) {
+		now, err = a.handle.Message(ctx, msg.ChatID, msg.ID, msg.SenderID)
+		return err
+	})
+	switch {
+	case errors.Is(err, tenant.ErrMessageNotFound), errors.Is(err, tenant.ErrChatNotFound), err == nil && now.Status != tenant.StatusPending:
+		a.outbox.release(msg.ID)
+		return nil
+	case err != nil:
+		a.outbox.release(msg.ID)
+		a.post(a.resendLater)
+		return fmt.Errorf("look at the message again: %w: %w", context.Canceled, err)
+	}
 	var wire waE2E.Message
-	if err := proto.Unmarshal(msg.Payload, &wire); err != nil || len(msg.Payload) == 0 ||
-		time.Since(msg.Timestamp) > a.fleet.pace.ResendAge {
+	readable := len(msg.Payload) > 0 && proto.Unmarshal(msg.Payload, &wire) == nil
+	if !readable || time.Since(msg.Timestamp) > a.fleet.pace.ResendAge {
 		c.log.Warn("pending message given up", "age", time.Since(msg.Timestamp).Round(time.Second))
 		a.settled(tenant.SetStatus{ChatID: msg.ChatID, MessageIDs: []tenant.MessageID{msg.ID}, Status: tenant.StatusFailed})
-		return true
+		return nil
 	}
-	_, err := c.transmit(msg, &wire)
-	_, unanswered := errors.AsType[*UnansweredError](err)
-	return !unanswered
+	_, err = c.transmit(msg, &wire)
+	if unanswered, ok := errors.AsType[*UnansweredError](err); ok {
+		return unanswered
+	}
+	return nil
 }
 
 // messageForRetry finds a message of ours that somebody could not decrypt. Called by whatsmeow.

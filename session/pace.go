@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
+
+	"github.com/wafleet/wafleet/tenant"
 )
 
 // backoff is how long a session waits before its attempt after n failures (from 1): doubling, bounded, and spread over the
@@ -57,7 +59,8 @@ const (
 )
 
 // enter waits for the turn to connect. Whoever entered must leave with the attempt's verdict.
-func (p *pacer) enter(ctx context.Context) (leave func(verdict), err error) {
+// who tells the tenants apart: one whose device never gets through says nothing about the way to WhatsApp.
+func (p *pacer) enter(ctx context.Context, who tenant.ID) (leave func(verdict), err error) {
 	if err = p.limit.Wait(ctx); err != nil {
 		return nil, fmt.Errorf("wait for the fleet's pace: %w", err)
 	}
@@ -72,13 +75,13 @@ func (p *pacer) enter(ctx context.Context) (leave func(verdict), err error) {
 	var once sync.Once
 	return func(v verdict) {
 		once.Do(func() {
-			p.breaker.report(v, probe)
+			p.breaker.report(v, probe, who)
 			p.dials.Release(1)
 		})
 	}, nil
 }
 
-// breaker suspends connecting when attempts of the whole fleet fail in a row: then the network is gone or WhatsApp is, and
+// breaker suspends connecting when attempts of many tenants fail and none gets through: then the network is gone or WhatsApp is, and
 // each session's own backoff would still add up to a storm. It lets one session try, and opens the gates when that one gets
 // through.
 type breaker struct {
@@ -86,12 +89,12 @@ type breaker struct {
 	least, most time.Duration
 	opened      func(bool) // told when it opens and closes; called with the lock held
 
-	mu       sync.Mutex
-	failures int           // in a row
-	cool     time.Duration // zero: closed
-	until    time.Time     // no attempt before
-	probing  bool          // one session is trying
-	changed  chan struct{} // closed and replaced when waiters should look again
+	mu      sync.Mutex
+	failed  map[tenant.ID]struct{} // who failed since somebody got through; at most after of them
+	cool    time.Duration          // zero: closed
+	until   time.Time              // no attempt before
+	probing bool                   // one session is trying
+	changed chan struct{}          // closed and replaced when waiters should look again
 }
 
 // wait returns when the caller may try, and whether it is the one that tries for all.
@@ -131,24 +134,29 @@ func (b *breaker) admit(now time.Time) (d time.Duration, changed <-chan struct{}
 }
 
 // report takes the verdict of an attempt. While the breaker is open only that of the probe counts, and a success of whoever.
-func (b *breaker) report(v verdict, probe bool) {
+func (b *breaker) report(v verdict, probe bool, who tenant.ID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch v {
 	case verdictReached:
-		b.failures = 0
+		clear(b.failed)
 		if b.cool == 0 {
 			return
 		}
 		b.cool, b.probing = 0, false
 		b.opened(false)
 	case verdictFailed:
-		b.failures++
+		if b.failed == nil {
+			b.failed = make(map[tenant.ID]struct{}, b.after)
+		}
+		if len(b.failed) < b.after {
+			b.failed[who] = struct{}{}
+		}
 		switch {
 		case b.cool > 0 && probe:
 			b.cool = min(2*b.cool, b.most)
 			b.probing = false
-		case b.cool == 0 && b.failures >= b.after:
+		case b.cool == 0 && len(b.failed) >= b.after:
 			b.cool = b.least
 			b.opened(true)
 		default:

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wafleet/wafleet/tenant"
 )
 
 func TestBackoffDoublesWithinBounds(t *testing.T) {
@@ -47,7 +49,7 @@ func TestConnectsArePaced(t *testing.T) {
 		var now, most, done atomic.Int32
 		for range 45 {
 			wg.Go(func() {
-				leave, err := p.enter(t.Context())
+				leave, err := p.enter(t.Context(), "a")
 				if err != nil {
 					return
 				}
@@ -75,9 +77,10 @@ func TestBreakerSuspendsAndOneTries(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		for range 20 {
+			who := tenant.NewID()
 			wg.Go(func() {
 				for ctx.Err() == nil {
-					leave, err := p.enter(ctx)
+					leave, err := p.enter(ctx, who)
 					if err != nil {
 						return
 					}
@@ -110,21 +113,34 @@ func TestBreakerSurvivesAProbeThatGivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p, open := testPacer(Pace{BreakAfter: 1, BreakMin: time.Second})
-		leave, err := p.enter(t.Context())
+		leave, err := p.enter(t.Context(), "a")
 		require.NoError(t, err)
 		leave(verdictFailed)
 		require.True(t, open.Load())
-		probe, err := p.enter(t.Context())
+		probe, err := p.enter(t.Context(), "a")
 		require.NoError(t, err)
 		probe(verdictNone) // hung up while dialling
-		again, err := p.enter(t.Context())
+		again, err := p.enter(t.Context(), "a")
 		require.NoError(t, err)
 		again(verdictReached)
 		require.False(t, open.Load())
 
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errors.New("enough"))
-		_, err = p.enter(ctx)
+		_, err = p.enter(ctx, "a")
 		require.Error(t, err)
+	})
+}
+
+func TestOneTenantAloneOpensNoBreaker(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, open := testPacer(Pace{BreakAfter: 5})
+		for range 100 {
+			leave, err := p.enter(t.Context(), "broken")
+			require.NoError(t, err)
+			leave(verdictFailed)
+		}
+		require.False(t, open.Load(), "one tenant's failing device suspends everybody")
 	})
 }

@@ -76,7 +76,9 @@ func (a *actor) failPairing(why reason) {
 	a.pair = nil
 	a.become(Unpaired, why, time.Time{})
 	a.board.show(failed(why))
-	if claimed { // the device may be stored already: delete it, as if it had been logged out
+	// A device that was claimed may be stored already, or at any moment until the connection is closed: then it is deleted, as if
+	// it had been logged out.
+	if claimed && a.cur == nil {
 		a.forget()
 	}
 	a.hangUp()

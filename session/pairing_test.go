@@ -1,6 +1,9 @@
 package session_test
 
 import (
+	"context"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,4 +134,30 @@ func TestPairsAnewRightBehindALogout(t *testing.T) {
 		require.NoError(t, w.fleet.CancelPairing(within(t), c.ID()))
 	}
 	c.forgotten(device)
+}
+
+func TestHistoryOutlivesItsConnection(t *testing.T) {
+	t.Parallel()
+	var away, waits atomic.Bool
+	away.Store(true)
+	w := newWorld(t, sqlite(), func(w *world) {
+		w.pace.StoreBlocked = 200 * time.Millisecond
+		w.wrap = func(s tenant.Store) tenant.Store {
+			return &between{s, func(h tenant.Handle, ctx context.Context, changes []tenant.Change) (tenant.Result, error) {
+				if _, put := putting(changes); put && away.Load() {
+					waits.Store(true)
+					return tenant.Result{}, fmt.Errorf("commit: %w", tenant.ErrUnavailable)
+				}
+				return h.Commit(ctx, changes...)
+			}}
+		}
+	})
+	ana := w.phone(wasim.PhoneConfig{Name: "Ana"})
+	c := w.tenant()
+	c.pair(w.phone(wasim.PhoneConfig{History: []phone.Chat{{
+		Phone: ana.Number(), Messages: []phone.ChatMessage{{ID: "OLD1", Text: "first", At: time.Now().Add(-time.Hour)}},
+	}}}))
+	eventually(t, func() bool { return waits.Load() && c.view().State != session.Online })
+	away.Store(false)
+	require.Equal(t, "first", c.message(c.chatID(ana), "OLD1", nil).Text)
 }
