@@ -2,14 +2,20 @@ package api
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -40,8 +46,67 @@ func (s *Server) readBody(ctx huma.Context, next func(huma.Context)) {
 		answer(ctx, s.bodyProblem(err))
 		return
 	}
+	if !utf8.Valid(body) {
+		answer(ctx, newProblem(codeMalformedJSON).because("The body is not JSON: it is not valid UTF-8."))
+		return
+	}
+	if p := halfCharacters(body); p != nil {
+		answer(ctx, p)
+		return
+	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	next(ctx)
+}
+
+// halfCharacters is a problem when the body has an escape of one half of a surrogate pair without the other. encoding/json would
+// make U+FFFD of it, and the text would go out damaged.
+func halfCharacters(body []byte) *Problem {
+	if !loneSurrogate(body) {
+		return nil
+	}
+	const message = "expected whole characters: an escape from \\ud800 to \\udfff stands without its other half"
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil {
+		return invalid("body", message)
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if loneSurrogate(fields[name]) {
+			return invalid("body."+name, message)
+		}
+	}
+	return invalid("body", message) // it is in a name
+}
+
+// loneSurrogate looks for such an escape. What is no escape at all is for the decoder to find.
+func loneSurrogate(raw []byte) bool {
+	const size = len(`\u0000`)
+	unit := func(at int) (rune, bool) {
+		if at+size > len(raw) || raw[at] != '\\' || raw[at+1] != 'u' {
+			return 0, false
+		}
+		n, err := strconv.ParseUint(string(raw[at+2:at+size]), 16, 16)
+		return rune(n), err == nil //nolint:gosec // 16 bits
+	}
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		first, ok := unit(i)
+		if !ok {
+			i++ // the character that is escaped, which may be a backslash
+			continue
+		}
+		i += size - 1
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		second, _ := unit(i + 1)
+		if utf16.DecodeRune(first, second) == utf8.RuneError {
+			return true
+		}
+		i += size
+	}
+	return false
 }
 
 func (s *Server) tooLarge() *Problem {

@@ -41,7 +41,7 @@ func (d *document) publishPage(mux *http.ServeMux) error {
 	return nil
 }
 
-// registerAssets serves what the pages load.
+// registerAssets serves what the pages load, and leads those who try the bare address to a page.
 func (s *Server) registerAssets() error {
 	for _, file := range []struct{ name, contentType string }{
 		{"swagger-ui-bundle.js.gz", "text/javascript; charset=utf-8"},
@@ -59,6 +59,12 @@ func (s *Server) registerAssets() error {
 			file.name, serve = name, compressedAsset(body, file.contentType)
 		}
 		s.mux.Handle("GET /docs/assets/"+file.name, serve)
+	}
+	for from, to := range map[string]string{"/{$}": "/docs", "/admin": "/admin/docs"} {
+		s.mux.HandleFunc("GET "+from, func(w http.ResponseWriter, r *http.Request) {
+			stateOf(r.Context()).quiet = true
+			http.Redirect(w, r, to, http.StatusFound)
+		})
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (s *Server) newTenantDocument() *document {
 		{Name: tagMessages, Description: "Messages of a chat."},
 		{Name: tagEvents, Description: "What happens, as it happens: WebSocket and journal."},
 	}, map[string]*huma.SecurityScheme{
-		schemeKey:   {Type: "apiKey", In: "header", Name: headerKey, Description: "Your API key: wf_<key id>_<secret>."},
+		schemeKey:   {Type: "apiKey", In: "header", Name: headerKey, Description: "Your API key: `wf_<key id>_<secret>`."},
 		schemeQuery: {Type: "apiKey", In: "query", Name: queryKey, Description: "Your API key, for the WebSocket only."},
 	})
 	return d
@@ -74,7 +74,9 @@ Send your API key in the header ` + "`X-API-Key`" + `. Problems are [RFC 9457](h
 	"`error`" + ` is the specification's text and whose ` + "`code`" + ` is for programs. Times are RFC 3339 in UTC. ` +
 	"`503 SERVICE_UNAVAILABLE`" + ` carries ` + "`Retry-After`" + `; call ` + "`GET /api/status`" + ` and try again with growing delays.
 
-Clients must set time-outs: 5 s for local reads, 30 s for a WhatsApp action. Every answer of this server comes before that.`
+Clients must set time-outs: 5 s for local reads, 30 s for a WhatsApp action. Answers of this server come before that; only
+` +
+	"`GET /api/events?wait=`" + ` is held back for up to the seconds that it asks for, 60 at most: wait 5 s longer than those.`
 
 const adminDescription = `For the operator: tenants, their API keys, their sessions and the pairing of their accounts.
 

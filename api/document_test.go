@@ -51,6 +51,9 @@ func TestEveryOperationIsDescribed(t *testing.T) {
 				require.False(t, ids[op.OperationID], "operationId %s is used twice", op.OperationID)
 				ids[op.OperationID] = true
 				require.NotEmpty(t, op.Summary, name)
+				for _, param := range op.Parameters {
+					require.True(t, param.In != "path" || param.Example != nil, "%s: %s can be tried out", name, param.Name)
+				}
 				require.Len(t, op.Tags, 1, name)
 				require.Contains(t, op.Responses, "500", name)
 				for status, response := range op.Responses {
@@ -144,6 +147,10 @@ type document struct {
 	Paths   map[string]map[string]struct {
 		OperationID string                `json:"operationId"`
 		Summary     string                `json:"summary"`
+		Parameters  []struct {
+			Name, In string
+			Example  any
+		} `json:"parameters"`
 		Tags        []string              `json:"tags"`
 		Security    []map[string][]string `json:"security"`
 		Responses   map[string]struct {
@@ -172,6 +179,13 @@ func TestDocumentsComeInEveryForm(t *testing.T) {
 		again := n.call(http.MethodGet, prefix+"/openapi.json", nil)
 		n.call(http.MethodGet, prefix+"/openapi.json", nil, "If-None-Match", again.header.Get("ETag")).is(http.StatusNotModified)
 	}
+}
+
+func TestTheBareAddressLeadsToAPage(t *testing.T) {
+	t.Parallel()
+	n := start(t)
+	require.Equal(t, "/docs", n.call(http.MethodGet, "/", nil).is(http.StatusFound).header.Get("Location"))
+	require.Equal(t, "/admin/docs", n.call(http.MethodGet, "/admin", nil).is(http.StatusFound).header.Get("Location"))
 }
 
 // TestPagesLoadNothingFromElsewhere follows every reference of the pages and of what they load.

@@ -18,8 +18,10 @@ func registerEvents(d *document, st *streams) {
 		id: "list-events", method: http.MethodGet, path: "/api/events", tag: tagEvents, deadline: deadlineNone,
 		summary: "Read the journal of events",
 		description: "Events after a number, oldest first; the same that the WebSocket carries. Go on with `after` set to `next`. With `wait` " +
-			"an empty answer is held back until something happens or the time is over. If `after + 1` is less than `oldest`, the events " +
-			"between are no longer kept.",
+			"an empty answer is held back until something happens or the time is over.\n\n" +
+			"`gap` is true when the list does not go on right after your number: the events between are no longer kept, or, when `next` is " +
+			"less than `after`, the journal is younger than your number, because the server started anew: read chats and messages again. " +
+			"Such an answer is not held back. Either way go on with `next`.",
 		problems: []Code{codeTooManyStreams},
 		response: EventList{Events: []tenant.Event{exampleEvent()}, Next: 41, Oldest: 1, Latest: 41},
 	}, h.list)
@@ -29,6 +31,7 @@ func registerEvents(d *document, st *streams) {
 type EventList struct {
 	Events []tenant.Event `json:"events" nullable:"false" doc:"Oldest first."`
 	Next   int64          `json:"next" doc:"The number to ask after next time." example:"41"`
+	Gap    bool           `json:"gap,omitempty" doc:"True when events between after and these are missing, or when after is ahead of the journal; absent otherwise."`
 	Oldest int64          `json:"oldest" doc:"The oldest event that is kept." example:"1"`
 	Latest int64          `json:"latest" doc:"The newest event; 0 when there was none." example:"41"`
 }
@@ -66,7 +69,7 @@ func (h *eventHandler) list(ctx context.Context, t tenant.Handle, in *listEvents
 	defer over.Stop()
 	for {
 		list, err := look()
-		if err != nil || len(list.Events) > 0 {
+		if err != nil || len(list.Events) > 0 || list.Gap {
 			return eventOutput(list, readTimeoutIsUnavailable(ctx, err))
 		}
 		in.After = list.Next // what no type asked for matched is not read again
@@ -103,13 +106,15 @@ func readEvents(ctx context.Context, t tenant.Handle, in *listEventsInput) (*Eve
 	if err != nil {
 		return nil, err
 	}
-	list := &EventList{Events: []tenant.Event{}, Next: in.After, Oldest: oldest, Latest: latest}
+	list := &EventList{Events: []tenant.Event{}, Next: max(min(in.After, latest), oldest-1), Oldest: oldest, Latest: latest}
+	list.Gap = list.Next != in.After
 	for {
 		events, err := t.Events(ctx, list.Next, in.Limit)
 		if err != nil {
 			return nil, err
 		}
 		for _, event := range events {
+			list.Gap = list.Gap || event.Seq > list.Next+1 // retention overtook us
 			list.Next = event.Seq
 			list.Latest = max(list.Latest, event.Seq)
 			if len(in.Types) == 0 || slices.Contains(in.Types, event.Type) {

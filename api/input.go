@@ -1,7 +1,9 @@
 package api
 
 import (
+	"net/url"
 	"reflect"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -81,4 +83,52 @@ func (o *optional[T]) pointer() *T {
 		return nil
 	}
 	return &o.value
+}
+
+// checkQuery refuses a query that Huma would read in part: it takes a bad escape for no parameter and the first of several for
+// all of them. No parameter of ours may be repeated; lists are separated by commas.
+func checkQuery(ctx huma.Context, next func(huma.Context)) {
+	u := ctx.URL()
+	seen := make(map[string]bool)
+	for part := range strings.SplitSeq(u.RawQuery, "&") {
+		if part == "" {
+			continue
+		}
+		rawName, rawValue, _ := strings.Cut(part, "=")
+		name, err := url.QueryUnescape(rawName)
+		if err == nil {
+			_, err = url.QueryUnescape(rawValue)
+		}
+		if err != nil {
+			answer(ctx, newProblem(codeBadRequest).because("The query has a percent sign that starts no escape: write %25 for a percent sign."))
+			return
+		}
+		if seen[name] {
+			answer(ctx, invalid("query."+name, "expected once"))
+			return
+		}
+		seen[name] = true
+	}
+	next(ctx)
+}
+
+// Resolve checks what a schema cannot say of a text. It leaves the empty one to the schema.
+func (b *SendMessage) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
+	if fault := textFault(b.Message); fault != "" {
+		return []error{&huma.ErrorDetail{Location: at.With("message"), Message: fault}}
+	}
+	return nil
+}
+
+var _ huma.ResolverWithPath = (*SendMessage)(nil)
+
+// textFault says why a text cannot be sent, or "".
+func textFault(text string) string {
+	switch {
+	case strings.ContainsRune(text, 0):
+		return "expected a text without the character U+0000"
+	case text != "" && strings.TrimSpace(text) == "":
+		return "expected a text that is more than white space"
+	}
+	return ""
 }

@@ -101,6 +101,7 @@ func start(tb testing.TB, options ...config) *node {
 type answer struct {
 	t      testing.TB
 	status int
+	line   string // the status and its words; of raw alone
 	header http.Header
 	body   []byte
 }
@@ -405,5 +406,5 @@ func (n *node) raw(t *testing.T, request string) *answer {
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
-	return &answer{t: t, status: res.StatusCode, header: res.Header, body: body}
+	return &answer{t: t, status: res.StatusCode, line: res.Status, header: res.Header, body: body}
 }

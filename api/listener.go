@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"strconv"
 )
 
@@ -52,7 +53,7 @@ func (c *problemConn) Write(p []byte) (int, error) {
 func refusal(status int) []byte {
 	problem := newProblem(codeForStatus(status))
 	if problem.Status != status {
-		problem.Status = status
+		problem.Status, problem.Title = status, http.StatusText(status)
 	}
 	if status < 500 { //nolint:mnd // a client's fault: the request could not be read at all
 		problem.Detail = "The request cannot be read: its first line or a header is malformed, not supported or too long."

@@ -24,6 +24,7 @@ type requestState struct {
 	tenant    tenant.ID // once authenticated
 	key       tenant.KeyID
 	quiet     bool // probes and scrapes are logged at debug
+	streamed  bool // it lasts as long as the client likes, which says nothing about how fast we answer
 	log       *slog.Logger
 }
 
@@ -126,7 +127,9 @@ func (s *Server) finish(w *recorder, r *http.Request, state *requestState, start
 	if status == 0 {
 		status = http.StatusOK
 	}
-	s.cfg.Metrics.HTTP.Duration(state.operation, took)
+	if !state.streamed {
+		s.cfg.Metrics.HTTP.Duration(state.operation, took)
+	}
 	attrs := []slog.Attr{
 		slog.String("method", knownMethod(r.Method)), slog.String("route", state.route), slog.Int("status", status),
 		slog.Int64("bytes", w.bytes), slog.Float64("duration_ms", float64(took.Microseconds())/1000), //nolint:mnd // milliseconds

@@ -88,6 +88,7 @@ func register[I, O any](d *document, op *operation, handler func(ctx context.Con
 		declared.Middlewares = append(declared.Middlewares, d.authenticate(op))
 		declared.Security = d.security(op)
 	}
+	declared.Middlewares = append(declared.Middlewares, checkQuery)
 	if hasBody {
 		declared.Middlewares = append(declared.Middlewares, d.server.readBody)
 	}
@@ -113,12 +114,12 @@ func register[I, O any](d *document, op *operation, handler func(ctx context.Con
 // codes are all codes that an operation can answer, by status.
 func (d *document) codes(op *operation, body bool) []Code {
 	codes := slices.Clone(op.problems)
-	codes = append(codes, codeInternal, codeValidation) // 422: a query parameter that the operation does not know
+	codes = append(codes, codeInternal, codeBadRequest, codeValidation) // of the query: see checkQuery
 	if !op.public {
 		codes = append(codes, codeMissingKey, codeInvalidKey, codeMisconfigured, codeUnavailable)
 	}
 	if body {
-		codes = append(codes, codeBadRequest, codeMalformedJSON, codeRequestTimeout, codeTooLarge, codeUnsupportedMedia)
+		codes = append(codes, codeMalformedJSON, codeRequestTimeout, codeTooLarge, codeUnsupportedMedia)
 	}
 	slices.SortFunc(codes, func(a, b Code) int { return a.fault().status - b.fault().status })
 	return slices.Compact(codes)
@@ -162,6 +163,11 @@ func (d *document) exemplify(op *operation, codes []Code) {
 	}
 	if op.request != nil {
 		declared.RequestBody.Content["application/json"].Example = op.request
+	}
+	for _, param := range declared.Parameters {
+		if param.In == "path" && len(param.Schema.Examples) > 0 { // pages fill in this one, not the schema's
+			param.Example = param.Schema.Examples[0]
+		}
 	}
 	byStatus := map[int][]Code{}
 	for _, code := range codes {

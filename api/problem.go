@@ -341,10 +341,12 @@ func domainErrors() []domainError {
 func offlineProblem(e *session.OfflineError) *Problem {
 	p := newProblem(codeUnavailable)
 	p.Detail = "The session is not connected to WhatsApp (" + string(e.View.State) + ")."
-	for _, more := range []string{e.View.Message, e.View.Action} {
-		if more != "" {
-			p.Detail += " " + more
-		}
+	if e.View.Message != "" {
+		p.Detail += " " + e.View.Message
+	}
+	// "Nothing: …" answers the operator's question what to do; here it would be no sentence of its own.
+	if e.View.Action != "" && !strings.HasPrefix(e.View.Action, "Nothing") {
+		p.Detail += " " + e.View.Action
 	}
 	p.retryAfter = e.RetryAfter(time.Now())
 	return p

@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -47,6 +48,11 @@ func TestBadInput(t *testing.T) {
 		{"missing field", post, send, `{}`, nil, 422, invalid, code},
 		{"wrong type", post, send, `{"message":7}`, nil, 422, invalid, code},
 		{"null field", post, send, `{"message":null}`, nil, 422, invalid, code},
+		{"text that is not UTF-8", post, send, "{\"message\":\"a\xff\"}", nil, 400, "MALFORMED_JSON", "MALFORMED_JSON"},
+		{"zero byte in a text", post, send, `{"message":"a\u0000b"}`, nil, 422, invalid, code},
+		{"half of a surrogate pair", post, send, `{"message":"a\ud83d"}`, nil, 422, invalid, code},
+		{"halves of surrogate pairs the wrong way round", post, send, `{"message":"\ude00\ud83d"}`, nil, 422, invalid, code},
+		{"white space alone", post, send, `{"message":" \n\t\u00a0"}`, nil, 422, invalid, code},
 		{"empty text", post, send, `{"message":""}`, nil, 422, invalid, code},
 		{"over-long text", post, send, map[string]string{"message": strings.Repeat("ä", tenant.MaxTextLength+1)}, nil, 422, invalid, code},
 		{"mention that is no person", post, send, `{"message":"a","mentions":["` + group + `"]}`, nil, 422, invalid, code},
@@ -78,6 +84,10 @@ func TestBadInput(t *testing.T) {
 		{"archived that is no boolean", get, "/api/chats?archived=perhaps", nil, nil, 422, invalid, code},
 		{"unknown query parameter", get, "/api/chats?colour=red", nil, nil, 422, invalid, code},
 		{"key in the query of a REST call", get, "/api/chats?apiKey=" + a.key, nil, nil, 422, invalid, code},
+		{"bad escape in the query", get, "/api/chats?limit=%zz", nil, nil, 400, "BAD_REQUEST", "BAD_REQUEST"},
+		{"bad escape in the name of a parameter", get, "/api/chats?%z=1", nil, nil, 400, "BAD_REQUEST", "BAD_REQUEST"},
+		{"repeated parameter", get, "/api/chats?limit=1&limit=2", nil, nil, 422, invalid, code},
+		{"repeated list", get, "/api/events?types=message.sent&types=message.received", nil, nil, 422, invalid, code},
 		{"negative after", get, "/api/events?after=-1", nil, nil, 422, invalid, code},
 		{"negative since", get, "/ws?since=-1", nil, nil, 422, invalid, code},
 		{"no upgrade", get, "/ws", nil, nil, 426, "UPGRADE_REQUIRED", "UPGRADE_REQUIRED"},
@@ -102,6 +112,9 @@ func TestBadInput(t *testing.T) {
 				require.NotEmpty(t, p.Errors)
 				require.NotEmpty(t, p.Errors[0].Location)
 				require.NotContains(t, string(got.body), a.key)
+				if strings.Contains(c.name, "surrogate") || strings.HasPrefix(c.name, "white") || strings.HasPrefix(c.name, "zero byte") {
+					require.Equal(t, "body.message", p.Errors[0].Location)
+				}
 			}
 		})
 	}
@@ -155,6 +168,8 @@ func TestRequestsThatCannotBeReadAreProblemsToo(t *testing.T) {
 				text = "REQUEST_HEADER_FIELDS_TOO_LARGE"
 			}
 			got.problem(c.status, text, text)
+			require.Equal(t, fmt.Sprintf("%d %s", c.status, http.StatusText(c.status)), got.line)
+			require.Contains(t, string(got.body), `"title":"`+http.StatusText(c.status)+`"`)
 		})
 	}
 	n.call(http.MethodGet, "/api/health", nil, "X-Request-Id", "a b").is(200)
@@ -183,6 +198,7 @@ func TestErrorsOfTheDomain(t *testing.T) {
 		contains   string
 	}{
 		"offline":     {&session.OfflineError{View: session.View{State: session.Backoff, Message: "Lost it.", Until: time.Now().Add(90 * time.Second)}}, 503, "SERVICE_UNAVAILABLE", "SERVICE_UNAVAILABLE", "Lost it."},
+		"reconnects":  {&session.OfflineError{View: session.View{State: session.Backoff, Message: "Lost it.", Action: "Nothing: it comes back."}}, 503, "SERVICE_UNAVAILABLE", "SERVICE_UNAVAILABLE", `Lost it."`},
 		"unanswered":  {&session.UnansweredError{Message: pending, Err: context.DeadlineExceeded}, 504, "GATEWAY_TIMEOUT", "GATEWAY_TIMEOUT", `"messageId":"PENDING1","messageStatus":"pending"`},
 		"rejected":    {&session.RejectedError{Message: pending, Code: 479}, 409, "MESSAGE_REJECTED", "MESSAGE_REJECTED", "479"},
 		"no chat":     {tenant.ErrChatNotFound, 404, "Chat not found", "CHAT_NOT_FOUND", ""},

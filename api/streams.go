@@ -60,6 +60,7 @@ func (s *streams) open(ctx context.Context, id tenant.ID, key tenant.KeyID) (con
 	case len(s.live[id]) >= s.limits.StreamsPerTenant, s.total >= s.limits.Streams:
 		return nil, nil, newProblem(codeTooManyStreams)
 	}
+	stateOf(ctx).streamed = true
 	life, end := context.WithCancelCause(ctx)
 	st := &stream{tenant: id, key: key, poke: make(chan struct{}, 1), end: end}
 	if s.live[id] == nil {

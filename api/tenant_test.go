@@ -152,12 +152,12 @@ func TestASendAnswersWithTheMessage(t *testing.T) {
 	t.Parallel()
 	a := start(t).account()
 	got := a.send(http.MethodPost, "/api/chats/5511999990001@s.whatsapp.net/messages",
-		`{"message":"Hello <b>\u0000","replyTo":"M1","mentions":["5511999990002@s.whatsapp.net"]}`,
+		`{"message":"Hello <b> \ud83d\ude00 \\ud83d","replyTo":"M1","mentions":["5511999990002@s.whatsapp.net"]}`,
 		"Content-Type", "application/json ; charset=UTF-8", "Accept", "text/html").is(201)
 	require.Equal(t, "application/json", got.header.Get("Content-Type"))
 	var m tenant.Message
 	got.into(&m)
-	require.Equal(t, "Hello <b>\uFFFD", m.Text)
+	require.Equal(t, "Hello <b> \U0001F600 \\ud83d", m.Text)
 	require.Equal(t, tenant.ChatID(ana), m.ChatID)
 	require.Equal(t, tenant.MessageID("M1"), m.ReplyTo)
 	require.Equal(t, []tenant.ChatID{bia}, m.Mentions)
@@ -207,6 +207,18 @@ func TestEventsAreReadFromTheJournal(t *testing.T) {
 	a.get(fmt.Sprintf("/api/events?after=%d", l.Latest)).is(200).into(&after)
 	require.Empty(t, after.Events)
 
+	// A number ahead of the journal is answered at once, and with a number to go on with.
+	var ahead struct {
+		Events       []tenant.Event
+		Next, Latest int64
+		Gap          bool
+	}
+	a.get("/api/events?after=999999&wait=60").is(200).into(&ahead)
+	require.Empty(t, ahead.Events)
+	require.True(t, ahead.Gap)
+	require.Equal(t, l.Latest, ahead.Next)
+	require.NotContains(t, string(a.get(fmt.Sprintf("/api/events?after=%d", ahead.Next)).is(200).body), "gap")
+
 	// A waiting poll is answered by what happens.
 	waiting := make(chan *answer, 1)
 	go func() {
@@ -220,6 +232,8 @@ func TestEventsAreReadFromTheJournal(t *testing.T) {
 		got.is(200).into(&after)
 		require.Len(t, after.Events, 1)
 		require.Contains(t, string(after.Events[0].Data), "at last")
+		scraped := string(a.call(http.MethodGet, "/metrics", nil).is(200).body)
+		require.Contains(t, scraped, `wafleet_http_request_duration_seconds_count{operation="list-events"} 5`, "without those that wait")
 	case <-late.C:
 		require.Fail(t, "the poll was not answered")
 	}

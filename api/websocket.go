@@ -42,8 +42,9 @@ func (s *Server) registerWebSocket(d *document) {
 			"double; keep the `seq` of the last event you handled and come back with it. If events after `since` are no longer kept, a " +
 			"`gap` frame says so, and the stream goes on with the oldest that is.\n\n" +
 			"The server pings every 30 s and closes with 1001 when it stops, 1008 when the key is no longer valid, 1013 when you read too " +
-			"slowly: come back with `since`. What you send is ignored. Browsers pass the key as `apiKey`.",
-		problems: []Code{codeUpgradeRequired, codeTooManyStreams, codeBadRequest, codeMethodNotAllowed},
+			"slowly: come back with `since`. What you send is ignored, but a frame of more than 4096 bytes is closed with 1009. Browsers " +
+			"pass the key as `apiKey`.",
+		problems: []Code{codeUpgradeRequired, codeTooManyStreams, codeMethodNotAllowed},
 		adjust: func(op *huma.Operation, schemas huma.Registry) {
 			op.Responses["101"] = &huma.Response{
 				Description: "Switching Protocols. The schema is that of the frames that follow.",

@@ -253,6 +253,15 @@ func TestAGapIsSaid(t *testing.T) {
 	require.JSONEq(t, fmt.Sprintf(`{"since":1000,"next":%d}`, a.head()+1), string(gap.Data))
 	a.receive(ana, "NEW", "hello")
 	require.Equal(t, a.head(), ahead.next().Seq)
+
+	var list struct {
+		Events []tenant.Event
+		Gap    bool
+	}
+	a.get("/api/events?after=2").is(200).into(&list)
+	require.True(t, list.Gap)
+	require.Equal(t, int64(6), list.Events[0].Seq)
+	require.NotContains(t, string(a.get("/api/events?after=5").is(200).body), `"gap"`)
 }
 
 func TestRevokingAKeyClosesItsStreams(t *testing.T) {
