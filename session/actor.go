@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -67,8 +68,12 @@ func newActor(f *Fleet, id tenant.ID, row tenant.Session) *actor {
 	a.tasks.watch = &a.watch
 	a.saver = saver{
 		calm: f.pace.Calm, each: f.pace.StoreTimeout, spawn: a.tasks.run, news: make(chan struct{}, 1),
-		commit: func(ctx context.Context, row tenant.Session) error {
-			_, err := a.handle.Commit(ctx, tenant.SetSession{Session: row})
+		commit: func(ctx context.Context, row tenant.Session) (err error) {
+			defer a.watch.contain("save", &err)
+			_, err = a.handle.Commit(ctx, tenant.SetSession{Session: row})
+			if err != nil && !errors.Is(err, tenant.ErrUnavailable) {
+				a.log.ErrorContext(ctx, "state of the session was not stored", "state", row.Status.State, "error", err)
+			}
 			return err
 		},
 	}

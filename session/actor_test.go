@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -107,3 +108,28 @@ func TestTheLastWordOfAConnectionIsItsWorst(t *testing.T) {
 		}
 	}
 }
+
+func TestATimeThatIsNoneIsReplacedByTheArrival(t *testing.T) {
+	t.Parallel()
+	good := time.Unix(1_700_000_000, 0).UTC()
+	require.Equal(t, good, sane(good))
+	for _, bad := range []time.Time{time.Unix(1<<40, 0), time.Unix(-5, 0), {}} {
+		require.WithinDuration(t, time.Now(), sane(bad), time.Minute)
+	}
+}
+
+func TestAPanicWhileARowIsStoredLeavesTheSaverAlive(t *testing.T) {
+	t.Parallel()
+	a, _ := bareActor(t, tenant.Session{})
+	a.handle = panicky{a.handle}
+	saved := make(chan error, 1)
+	a.save(saved)
+	require.ErrorIs(t, <-saved, ErrPanicked)
+	a.save(saved)
+	require.ErrorIs(t, <-saved, ErrPanicked)
+}
+
+// panicky is a store whose commits panic.
+type panicky struct{ tenant.Handle }
+
+func (panicky) Commit(context.Context, ...tenant.Change) (tenant.Result, error) { panic("broken") }

@@ -76,8 +76,9 @@ func (a *actor) storeNews() {
 			changes = append(changes, s)
 			ids = append(ids, s.MessageIDs...)
 		}
-		err := retryStore(a.life, a.fleet.pace.StoreTimeout, func(ctx context.Context) error {
-			_, err := a.handle.Commit(ctx, changes...)
+		err := retryStore(a.life, a.fleet.pace.StoreTimeout, func(ctx context.Context) (err error) {
+			defer a.watch.contain("statuses", &err)
+			_, err = a.handle.Commit(ctx, changes...)
 			return err
 		})
 		if err != nil {

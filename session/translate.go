@@ -88,7 +88,7 @@ func (a account) bare(info *types.MessageInfo, at source) tenant.Message {
 		ChatID:    at.chat,
 		SenderID:  at.sender,
 		FromMe:    info.IsFromMe,
-		Timestamp: info.Timestamp.UTC(),
+		Timestamp: sane(info.Timestamp),
 		Type:      tenant.TypeUnsupported,
 		Status:    tenant.StatusReceived,
 	}
@@ -205,9 +205,19 @@ func statusOf(s waWeb.WebMessageInfo_Status) tenant.Status {
 	return tenant.StatusSent
 }
 
+// latest is the year 2242, in WhatsApp's seconds: what lies beyond is no time, and past the year 9999 cannot even be shown.
+const latest = 1 << 33
+
+// sane is a message's time, or its arrival if that is none.
+func sane(t time.Time) time.Time {
+	if s := t.Unix(); s < 0 || s > latest {
+		return time.Now().UTC().Truncate(time.Second)
+	}
+	return t.UTC()
+}
+
 // unix is a time in WhatsApp's seconds; zero for what is none.
 func unix(seconds uint64) time.Time {
-	const latest = 1 << 33 // the year 2242: what lies beyond is no time
 	if seconds == 0 || seconds > latest {
 		return time.Time{}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"go.mau.fi/util/dbutil"
 	"go.mau.fi/whatsmeow/store"
@@ -42,7 +43,12 @@ var (
 	errClosed = fmt.Errorf("device store is closed: %w", context.Canceled)
 	errFailed = fmt.Errorf("device store has failed before: %w", context.Canceled)
 	errPanic  = errors.New("device store panicked")
+	errSlow   = errors.New("device store does not answer")
 )
+
+// patience is how long one operation may take. A database that swallows a statement would hold the device's gate, and with it
+// every message, for ever; the failure ends the connection, whose context the statement hears.
+const patience = time.Minute
 
 func newGuard(s *Store, id tenant.ID) *guard {
 	g := &guard{store: s, id: id}
@@ -110,6 +116,7 @@ func (g *guard) do(ctx context.Context, op func() error) (err error) {
 		return err
 	}
 	defer g.leave()
+	defer time.AfterFunc(patience, func() { _ = g.fail(errSlow) }).Stop()
 	defer func() {
 		if v := recover(); v != nil {
 			err = g.fail(fmt.Errorf("%w: %T", errPanic, v)) // not the value: it may hold keys
