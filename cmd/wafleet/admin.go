@@ -107,7 +107,7 @@ func day(t *time.Time) string {
 	if t == nil {
 		return "-"
 	}
-	return t.Local().Format(time.DateTime) //nolint:gosmopolitan // for the operator's own eyes
+	return t.UTC().Format(time.RFC3339) // as the API and the logs have it
 }
 
 func tenantTable(w *tabwriter.Writer, tenants ...tenant.Tenant) {

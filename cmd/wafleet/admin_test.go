@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -32,9 +35,13 @@ func TestAdminCommands(t *testing.T) {
 	out, _ = w.operate(exitOK, "tenants", "list")
 	require.Contains(t, out, string(made.ID))
 	require.NotContains(t, out, "\x1b", "a name cannot steer the terminal")
+	require.Contains(t, out, made.CreatedAt.UTC().Format(time.RFC3339))
 	w.operate(exitOK, "tenants", "show", string(made.ID))
 	_, problem := w.operate(exitFault, "tenants", "show", "nobodysthere")
 	require.Contains(t, problem, "404")
+	_, problem = w.operate(exitFault, "tenants", "show", "NOBODY")
+	require.Contains(t, problem, "path.tenantId: ")
+	require.NotContains(t, problem, `"errors"`)
 
 	key, _ := w.operate(exitOK, "keys", "create", string(made.ID), "--label", "first", "--expires", "1h")
 	key = strings.TrimSpace(key)
@@ -129,4 +136,53 @@ func TestQRCodesTakeEachOthersPlace(t *testing.T) {
 	require.Equal(t, first, out.String(), "the same is not drawn again")
 	screen.show(api.PairingInfo{Phase: session.PairingWaiting, QR: "2@second"})
 	require.Contains(t, out.String(), "\x1b[J")
+}
+
+func TestATerminalTooSmallForAQRCodeNamesTheWaysOut(t *testing.T) {
+	t.Parallel()
+	waiting := api.PairingInfo{Phase: session.PairingWaiting, QR: "2@first"}
+	columns, rows := 200, 100
+	screen := &pairingScreen{terminal: true, picture: "http://node/qr.png", size: func() (int, int) { return columns, rows }}
+	whole := screen.text(&waiting)
+	require.Contains(t, whole, "█")
+	rows = strings.Count(whole, "\n") + 1
+	require.Equal(t, whole, screen.text(&waiting), "it just fits")
+	for _, tooSmall := range [][2]int{{200, rows - 1}, {20, 100}} {
+		columns, rows = tooSmall[0], tooSmall[1]
+		text := screen.text(&waiting)
+		require.NotContains(t, text, "█")
+		for _, way := range []string{"larger", "--phone", "http://node/qr.png"} {
+			require.Contains(t, text, way)
+		}
+	}
+	require.NotContains(t, screen.text(&api.PairingInfo{Phase: session.PairingWaiting, Code: "ABCD-EFGH"}), "larger")
+}
+
+// TestANodeThatForgotThePairingIsAskedForTheSession plays a node that starts anew while a pairing is under way.
+func TestANodeThatForgotThePairingIsAskedForTheSession(t *testing.T) {
+	t.Parallel()
+	for device, want := range map[string]int{"": exitFault, "5511988880000:1@s.whatsapp.net": exitOK} {
+		mux := http.NewServeMux()
+		answer := func(pattern string, status int, v any) {
+			raw, err := json.Marshal(v)
+			require.NoError(t, err)
+			mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(status)
+				_, _ = w.Write(raw)
+			})
+		}
+		const path = "/admin/tenants/k7q2m4x5a3bc/session"
+		answer("POST "+path+"/pair", http.StatusOK, api.PairingInfo{Phase: session.PairingWaiting, QR: "2@first"})
+		answer("GET "+path+"/pair/events", http.StatusNotFound, map[string]any{"status": 404, "code": "NO_PAIRING", "detail": "No pairing."})
+		answer("GET "+path, http.StatusOK, api.SessionInfo{State: session.Unpaired, Device: device})
+		node := httptest.NewServer(mux)
+		t.Cleanup(node.Close)
+		code, out, errs := runHere(t.Context(), "admin", "--url", node.URL, "--admin-key", adminKey, "pair", "k7q2m4x5a3bc")
+		require.Equal(t, want, code, errs)
+		if want == exitFault {
+			require.Contains(t, errs, "the session is unpaired")
+		} else {
+			require.Contains(t, out, device)
+		}
+	}
 }

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +37,46 @@ func TestPrintsWithoutStarting(t *testing.T) {
 		require.Equal(t, exitOK, code, errs)
 		require.Contains(t, out, "Usage: wafleet")
 		require.NotContains(t, out, "${")
+		require.True(t, len(args) > 1 || strings.Contains(out, "Exit codes: 0"), out)
 	}
+}
+
+func TestOnlyJoinedErrorsAreSeveralFaults(t *testing.T) {
+	t.Parallel()
+	two := errors.Join(errors.New("one"), fmt.Errorf("two: %w", errors.Join(errors.New("a"), errors.New("b"))))
+	for text, c := range map[string]struct {
+		err  error
+		code int
+	}{
+		"wafleet: plain\n":                         {errors.New("plain"), exitFault},
+		"wafleet: dial:; \tfirst; \tsecond\n":      {errors.New("dial:\n\tfirst\n\tsecond"), exitFault},
+		"wafleet: alone\n":                         {errors.Join(nil, errors.New("alone")), exitFault},
+		"wafleet: a and b\n":                       {fmt.Errorf("%w and %w", errors.New("a"), errors.New("b")), exitFault},
+		"wafleet: 2 faults:\n  one\n  two: a; b\n": {usageError{two}, exitUsage},
+	} {
+		var out bytes.Buffer
+		require.Equal(t, c.code, report(&out, c.err))
+		require.Equal(t, text, out.String())
+	}
+}
+
+func TestADatabaseThatIsNotThereIsOneSentence(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "missing")
+	for database, want := range map[string]string{
+		"postgres://nobody@127.0.0.1:1/x":          "cannot be reached",
+		"sqlite:" + filepath.Join(missing, "x.db"): "there is no folder " + missing,
+	} {
+		p := start(t, nil, "serve", "--listen=127.0.0.1:0", "--database="+database)
+		require.Equal(t, exitFault, p.wait(), p.errors())
+		errs := p.errors()
+		require.Contains(t, errs, want)
+		sentence := errs[strings.LastIndex(errs, "wafleet: "):]
+		require.Equal(t, 1, strings.Count(sentence, "\n"), sentence)
+		require.LessOrEqual(t, strings.Count(sentence, "connection refused"), 1, sentence)
+		require.NotContains(t, sentence, "faults")
+	}
+	require.NoDirExists(t, missing)
 }
 
 func TestServeHasAFlagForEverySetting(t *testing.T) {

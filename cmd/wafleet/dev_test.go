@@ -156,6 +156,8 @@ func TestDevGoesOnWhereItStopped(t *testing.T) {
 		return true
 	})
 	require.Zero(t, second.term(), second.errors())
+	require.Contains(t, second.out(), "\nstopped; what was stored is in "+data+"\n")
+	require.NotContains(t, second.errors(), "simulated WhatsApp", "that is nothing to warn of here")
 }
 
 func TestSimulatorAlone(t *testing.T) {

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mdp/qrterminal/v3"
+	"golang.org/x/term"
 	"rsc.io/qr"
 
 	"github.com/wafleet/wafleet/api"
@@ -33,12 +36,17 @@ func (c *pairCmd) Run(ctx context.Context, o *operator) error {
 			return api.SessionInfo{}, err
 		}
 		// Progress goes to stderr, so that stdout holds the result alone.
-		screen := &pairingScreen{w: o.Stderr, terminal: isTerminal(o.Stderr)}
+		// A program that wants JSON wants the code's text, too.
+		screen := &pairingScreen{w: o.Stderr, terminal: isTerminal(o.Stderr) && !o.json, picture: client.PictureURL(c.Tenant)}
+		screen.size = func() (columns, rows int) { return terminalSize(o.Stderr) }
 		last, err := client.FollowPairing(ctx, c.Tenant, screen.show)
 		if ctx.Err() != nil {
 			cancelling, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 			defer cancel()
 			return api.SessionInfo{}, errors.Join(errors.New("pairing was cancelled"), client.CancelPairing(cancelling, c.Tenant))
+		}
+		if refusal, ok := errors.AsType[*adminapi.RefusalError](err); ok && refusal.Code == noPairing {
+			return forgotten(ctx, client, c.Tenant)
 		}
 		if err != nil {
 			return api.SessionInfo{}, err
@@ -50,16 +58,34 @@ func (c *pairCmd) Run(ctx context.Context, o *operator) error {
 	}, func(w *tabwriter.Writer, s api.SessionInfo) { sessionTable(w, s) })
 }
 
+// noPairing is what a node answers that knows of no pairing.
+const noPairing = "NO_PAIRING"
+
+// forgotten is how a pairing ended that the node, started anew meanwhile, does not remember: the session tells.
+func forgotten(ctx context.Context, client *adminapi.Client, id string) (api.SessionInfo, error) {
+	s, err := client.Session(ctx, id)
+	if err != nil || s.Device != "" {
+		return s, err
+	}
+	why := strings.TrimSuffix(s.Message, ".")
+	if why != "" {
+		why = ": " + plain(why)
+	}
+	return s, fmt.Errorf("the node started anew and forgot the pairing; the session is %s%s. Call admin pair again", s.State, why)
+}
+
 // pairingScreen shows a pairing. On a terminal each picture takes the place of the one before.
 type pairingScreen struct {
 	w        io.Writer
 	terminal bool
-	shown    string // what is on the screen now
-	lines    int    // that it takes
+	size     func() (columns, rows int) // of the terminal; nil or 0: unknown
+	picture  string                     // where the QR code is as a picture
+	shown    string                     // what is on the screen now
+	lines    int                        // that it takes
 }
 
 func (s *pairingScreen) show(p api.PairingInfo) {
-	text := pairingText(&p, s.terminal)
+	text := s.text(&p)
 	if text == s.shown {
 		return
 	}
@@ -68,6 +94,38 @@ func (s *pairingScreen) show(p api.PairingInfo) {
 	}
 	_, _ = io.WriteString(s.w, text)
 	s.shown, s.lines = text, strings.Count(text, "\n")
+}
+
+// text is what to show, with a picture only if the terminal has room for all of it: half a code cannot be scanned.
+func (s *pairingScreen) text(p *api.PairingInfo) string {
+	text := pairingText(p, s.terminal)
+	if !s.terminal || p.Phase != session.PairingWaiting || p.Code != "" || s.size == nil {
+		return text
+	}
+	columns, rows := s.size()
+	if columns <= 0 || rows <= 0 {
+		return text
+	}
+	wide, high := 0, 1 // one for the cursor below
+	for line := range strings.Lines(text) {
+		wide, high = max(wide, utf8.RuneCountInString(strings.TrimRight(line, "\n"))), high+1
+	}
+	if wide <= columns && high <= rows {
+		return text
+	}
+	return fmt.Sprintf(`The QR code needs a terminal of %d columns and %d rows; this one has %d and %d.
+Make the window larger or its font smaller, and the next code is shown;
+or link by number instead: Ctrl-C, then admin pair with --phone;
+or get the picture, with the admin key, from
+%s
+`, wide, high, columns, rows, s.picture)
+}
+
+func terminalSize(w any) (columns, rows int) {
+	if f, ok := w.(*os.File); ok {
+		columns, rows, _ = term.GetSize(int(f.Fd())) // 0 when it is no terminal
+	}
+	return columns, rows
 }
 
 func pairingText(p *api.PairingInfo, picture bool) string {

@@ -55,7 +55,8 @@ func run(ctx context.Context, p program) int {
 	}
 	parser, err := kong.New(&cli{},
 		kong.Name("wafleet"),
-		kong.Description("A multi-tenant fleet controller for WhatsApp."),
+		kong.Description("A multi-tenant fleet controller for WhatsApp.\n\n"+
+			"Exit codes: 0 it was done; 1 it could not be done; 2 the command line or the configuration is wrong."),
 		kong.Writers(p.Stdout, p.Stderr),
 		kong.Exit(func(c int) { code = c }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
@@ -104,8 +105,7 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	lines := strings.Split(err.Error(), "\n")
-	if len(lines) == 1 {
+	if lines := faults(err); len(lines) == 1 {
 		_, _ = fmt.Fprintf(w, "wafleet: %s\n", lines[0])
 	} else {
 		_, _ = fmt.Fprintf(w, "wafleet: %d faults:\n  %s\n", len(lines), strings.Join(lines, "\n  "))
@@ -114,6 +114,24 @@ func report(w io.Writer, err error) int {
 		return exitUsage
 	}
 	return exitFault
+}
+
+// faults are the errors that were joined, each on one line. An error whose text has several lines is one fault all the same.
+func faults(err error) []string {
+	if several, ok := err.(interface{ Unwrap() []error }); ok { // not what it wraps: what it is
+		var lines, texts []string
+		for _, e := range several.Unwrap() {
+			texts = append(texts, e.Error())
+			lines = append(lines, faults(e)...)
+		}
+		if err.Error() == strings.Join(texts, "\n") { // errors.Join's, and no fmt.Errorf with several %w
+			return lines
+		}
+	}
+	if inner := errors.Unwrap(err); inner != nil && inner.Error() == err.Error() { // a mark, as usageError is
+		return faults(inner)
+	}
+	return []string{strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")}
 }
 
 // newLogger makes the process's logger. Logs go to stderr, what a command prints to stdout.

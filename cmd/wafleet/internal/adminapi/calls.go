@@ -97,6 +97,11 @@ func (c *Client) StartPairing(ctx context.Context, id, phone string) (p api.Pair
 	return p, err
 }
 
+// PictureURL is where the QR code can be got as a PNG, with the admin key.
+func (c *Client) PictureURL(id string) string {
+	return strings.TrimSuffix(c.base.String(), "/") + tenantPath(id, "session", "pair", "qr.png")
+}
+
 // CancelPairing ends a pairing.
 func (c *Client) CancelPairing(ctx context.Context, id string) error {
 	return c.Do(ctx, http.MethodDelete, tenantPath(id, "session", "pair"), nil, nil)

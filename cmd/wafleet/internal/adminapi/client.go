@@ -3,6 +3,7 @@ package adminapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,10 +57,11 @@ type RefusalError struct {
 // Error is the node's sentence.
 func (p *RefusalError) Error() string {
 	var text strings.Builder
-	text.WriteString(p.Detail)
-	if p.Detail == "" {
-		text.WriteString(p.Title)
+	detail := cmp.Or(p.Detail, p.Title)
+	if len(p.Errors) > 0 { // they follow: the hint where to find them is for programs
+		detail, _, _ = strings.Cut(detail, `; "errors"`)
 	}
+	text.WriteString(detail)
 	for _, e := range p.Errors {
 		fmt.Fprintf(&text, "; %s: %s", e.Location, e.Message)
 	}

@@ -54,7 +54,10 @@ func Run(ctx context.Context, o Options) error {
 	err = play(ctx, o, sim, known)
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), simStop)
 	defer cancel()
-	return errors.Join(err, sim.Close(stop))
+	if err = errors.Join(err, sim.Close(stop)); err == nil {
+		_, _ = fmt.Fprintf(o.Out, "stopped; what was stored is in %s\n", o.Data) // whoever does not read it any more does not miss it
+	}
+	return err
 }
 
 // play runs the node, makes the cast, and shows what to try.

@@ -42,7 +42,9 @@ A node is running, with a simulated WhatsApp. The tenant %q is linked with its p
 	fmt.Fprintf(&b, `Events as they happen, with any WebSocket client: %s/ws?apiKey=%s&since=0
 Write to %s's number from the phone of another account, make accounts, break the connection: see %s/
 
-Ctrl-C ends it. What was stored stays in %s; the next start pairs anew and goes on with the same keys.
+Ctrl-C ends it. What was stored stays in %s, and the keys stay the same. The simulated WhatsApp is made anew at each start: this
+tenant is paired with it anew, and only this one. Phones that you made by hand are gone, and tenants that you paired with them have to be
+paired again.
 `, strings.Replace(e.URL, "http", "ws", 1), e.APIKey, ana.name, e.SimURL, filepath.Dir(path))
 	if _, err = io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("print what to try: %w", err)

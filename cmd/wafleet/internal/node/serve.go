@@ -74,6 +74,9 @@ func (n *node) serve(ctx context.Context, listener net.Listener) error {
 
 	address := listener.Addr().String()
 	n.log.InfoContext(ctx, "serving", slog.String("address", address))
+	if n.config.AdminKey == "" {
+		n.log.InfoContext(ctx, "the admin API is off: no admin key is configured")
+	}
 	if n.serving != nil {
 		n.serving(address)
 	}
@@ -97,7 +100,7 @@ func (n *node) drain(ctx context.Context, web *http.Server, requests, streams, f
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.config.Drain)
 	defer cancel()
-	n.log.InfoContext(ctx, "draining", slog.Duration("deadline", n.config.Drain))
+	n.log.InfoContext(ctx, "draining", slog.Int64("deadline_ms", n.config.Drain.Milliseconds()))
 
 	var faults []error
 	check := func(what string, err error) {
@@ -119,6 +122,6 @@ func (n *node) drain(ctx context.Context, web *http.Server, requests, streams, f
 	if err := errors.Join(faults...); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
-	n.log.InfoContext(ctx, "drained", slog.Duration("took", time.Since(began)))
+	n.log.InfoContext(ctx, "drained", slog.Int64("took_ms", time.Since(began).Milliseconds()))
 	return nil
 }

@@ -28,7 +28,7 @@ func reachWhatsApp(ctx context.Context, o Options) (*transport.Clients, error) {
 		if err = transport.TrustRoot(root); err != nil {
 			return nil, fmt.Errorf("simulated WhatsApp: %w", err)
 		}
-		o.Log.WarnContext(ctx, "sessions go to a simulated WhatsApp")
+		o.Log.InfoContext(ctx, "sessions go to a simulated WhatsApp")
 	}
 	clients, err := transport.NewClients(endpoint)
 	if err != nil {
