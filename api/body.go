@@ -85,7 +85,7 @@ func loneSurrogate(raw []byte) bool {
 			return 0, false
 		}
 		n, err := strconv.ParseUint(string(raw[at+2:at+size]), 16, 16)
-		return rune(n), err == nil //nolint:gosec // 16 bits
+		return rune(n), err == nil
 	}
 	for i := 0; i < len(raw); i++ {
 		if raw[i] != '\\' {

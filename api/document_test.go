@@ -145,15 +145,16 @@ func TestEveryOperationChecksItsKeyFirst(t *testing.T) {
 type document struct {
 	OpenAPI string `json:"openapi"`
 	Paths   map[string]map[string]struct {
-		OperationID string                `json:"operationId"`
-		Summary     string                `json:"summary"`
+		OperationID string `json:"operationId"`
+		Summary     string `json:"summary"`
 		Parameters  []struct {
-			Name, In string
-			Example  any
+			Name    string `json:"name"`
+			In      string `json:"in"`
+			Example any    `json:"example"`
 		} `json:"parameters"`
-		Tags        []string              `json:"tags"`
-		Security    []map[string][]string `json:"security"`
-		Responses   map[string]struct {
+		Tags      []string              `json:"tags"`
+		Security  []map[string][]string `json:"security"`
+		Responses map[string]struct {
 			Content map[string]struct {
 				Examples map[string]json.RawMessage `json:"examples"`
 			} `json:"content"`
