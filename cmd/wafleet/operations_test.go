@@ -276,7 +276,7 @@ func refuseBodies(t *testing.T, seen called, o *operation, caller *client, path,
 func unknownRoutes(t *testing.T, w *world) {
 	t.Helper()
 	anybody := newClient(t, w.base, nil)
-	for _, path := range []string{"/", "/api", "/api/nothing", "/admin/nothing", "/api//chats", "/api/../admin", "/debug/pprof/", "/metrics/x"} {
+	for _, path := range []string{"/api", "/api/nothing", "/admin/nothing", "/api//chats", "/api/../admin", "/debug/pprof/", "/metrics/x"} {
 		got := anybody.call(http.StatusNotFound, http.MethodGet, path, "")
 		requireProblem(t, got, path)
 	}

@@ -40,7 +40,7 @@ func openStore(ctx context.Context, c config.Config, log *slog.Logger, batches t
 func folder(c config.Config) error {
 	if c.Database == "" {
 		if err := os.MkdirAll(c.Data, folderMode); err != nil {
-			return fmt.Errorf("data folder: %w", err)
+			return fmt.Errorf("folder of the embedded database: %w", err)
 		}
 		return nil
 	}
