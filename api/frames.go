@@ -50,15 +50,21 @@ func frameSchema(schemas huma.Registry) *huma.Schema {
 		schemas.Map()[name] = s
 		return &huma.Schema{Ref: schemaPrefix + name}
 	}
+	typing := one("TypingEvent", string(tenant.EventTyping), "Somebody types. Live only: it has no seq and cannot be fetched again.", false, schemaOf[tenant.TypingEvent](schemas))
+	schemas.Map()["TypingEvent"].Properties["timestamp"] = &huma.Schema{Type: huma.TypeString, Format: "date-time", Description: "When it happened."}
 	return &huma.Schema{OneOf: []*huma.Schema{
 		one("HelloFrame", "hello", "The first frame.", false, schemaOf[helloData](schemas)),
 		one("GapFrame", frameGap, "Events were skipped.", false, schemaOf[gapData](schemas)),
 		one("MessageReceivedEvent", string(tenant.EventMessageReceived), "Somebody sent a message.", true, schemaOf[tenant.Message](schemas)),
 		one("MessageSentEvent", string(tenant.EventMessageSent), "The account sent a message, from here or from another of its devices.", true, schemaOf[tenant.Message](schemas)),
 		one("MessageStatusEvent", string(tenant.EventMessageStatus), "A message of the account came further.", true, schemaOf[tenant.MessageStatus](schemas)),
+		one("MessageEditedEvent", string(tenant.EventMessageEdited), "A message has another text.", true, schemaOf[tenant.Message](schemas)),
+		one("MessageDeletedEvent", string(tenant.EventMessageDeleted), "A message was deleted for everyone; it has no content any more.", true, schemaOf[tenant.Message](schemas)),
+		one("MessageReactionEvent", string(tenant.EventMessageReaction), "Somebody reacted to a message, or took it back.", true, schemaOf[tenant.MessageReaction](schemas)),
 		one("ChatUpdatedEvent", string(tenant.EventChatUpdated), "A chat is new or changed; without lastMessage.", true, schemaOf[tenant.Chat](schemas)),
 		one("ChatDeletedEvent", string(tenant.EventChatDeleted), "A chat was deleted here, or merged into another.", true, schemaOf[tenant.ChatDeleted](schemas)),
 		one("SessionStatusEvent", string(tenant.EventSessionStatus), "The connection to WhatsApp changed.", true, schemaOf[tenant.SessionStatus](schemas)),
+		typing,
 	}}
 }
 

@@ -260,12 +260,13 @@ type fleet struct {
 	pairing *session.PairingView
 	changed chan struct{} // closed and replaced when the pairing changes
 	removed []tenant.ID
+	live    chan tenant.Event // what every stream shares
 }
 
 var _ api.Sessions = (*fleet)(nil)
 
 func newFleet(store *tenantsql.Store) *fleet {
-	return &fleet{store: store, view: session.View{State: session.Online, Since: time.Now()}, changed: make(chan struct{})}
+	return &fleet{store: store, view: session.View{State: session.Online, Since: time.Now()}, changed: make(chan struct{}), live: make(chan tenant.Event, 1)}
 }
 
 // set changes what the fleet answers.

@@ -39,6 +39,11 @@ const (
 	codeAlreadyPaired    Code = "ALREADY_PAIRED"
 	codePairingActive    Code = "PAIRING_ACTIVE"
 	codeMessageRejected  Code = "MESSAGE_REJECTED"
+	codeForbidden        Code = "FORBIDDEN"
+	codeEditWindow       Code = "EDIT_WINDOW_CLOSED"
+	codeMessageDeleted   Code = "MESSAGE_DELETED"
+	codeActionRejected   Code = "ACTION_REJECTED"
+	codeNotAText         Code = "NOT_A_TEXT"
 	codeTooLarge         Code = "PAYLOAD_TOO_LARGE"
 	codeUnsupportedMedia Code = "UNSUPPORTED_MEDIA_TYPE"
 	codeValidation       Code = "VALIDATION_ERROR"
@@ -97,6 +102,16 @@ func (c Code) fault() fault { //nolint:funlen // a table
 		return fault{http.StatusConflict, "", "Another pairing is under way: cancel it first."}
 	case codeMessageRejected:
 		return fault{http.StatusConflict, "", "WhatsApp refused the message; it is stored as failed."}
+	case codeForbidden:
+		return fault{http.StatusForbidden, "FORBIDDEN", "WhatsApp does not let this account do that: the message is somebody else's."}
+	case codeEditWindow:
+		return fault{http.StatusConflict, "", "The message was sent more than 15 minutes ago: WhatsApp does not let it be edited any more."}
+	case codeMessageDeleted:
+		return fault{http.StatusConflict, "", "The message is deleted."}
+	case codeActionRejected:
+		return fault{http.StatusConflict, "", "WhatsApp refused; nothing has changed."}
+	case codeNotAText:
+		return fault{http.StatusUnprocessableEntity, "Validation error", "The message is not a text: only texts can be edited."}
 	case codeTooLarge:
 		return fault{http.StatusRequestEntityTooLarge, "", "The body is too large."}
 	case codeUnsupportedMedia:
@@ -292,6 +307,13 @@ func problemOf(err error, forTenant bool) *Problem {
 		p.MessageID, p.MessageStatus = rejected.Message.ID, tenant.StatusFailed.String()
 		return p
 	}
+	if _, uncertain := errors.AsType[*session.UncertainError](err); uncertain {
+		return newProblem(codeGatewayTimeout).because("WhatsApp did not answer in time. It may have done what you asked for; nothing has changed here. " +
+			"Ask again: twice does no harm.")
+	}
+	if refused, ok := errors.AsType[*session.RefusedError](err); ok {
+		return newProblem(codeActionRejected).because("WhatsApp refused with code " + strconv.Itoa(refused.Code) + "; nothing has changed.")
+	}
 	for _, known := range domainErrors() {
 		if errors.Is(err, known.err) {
 			if known.code == codeTenantNotFound && forTenant {
@@ -332,6 +354,10 @@ func domainErrors() []domainError {
 		{session.ErrNoPairing, codeNoPairing, ""},
 		{session.ErrInvalidPhone, codeValidation, "body.phone"},
 		{session.ErrStopping, codeUnavailable, ""},
+		{session.ErrForbidden, codeForbidden, ""},
+		{session.ErrDeleted, codeMessageDeleted, ""},
+		{session.ErrNotText, codeNotAText, ""},
+		{session.ErrEditWindow, codeEditWindow, ""},
 		{context.DeadlineExceeded, codeGatewayTimeout, ""},
 		{context.Canceled, codeClientGone, ""},
 	}

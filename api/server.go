@@ -124,6 +124,8 @@ func (s *Server) routes() error {
 	registerStatus(tenants, s.cfg.Sessions)
 	registerChats(tenants)
 	registerMessages(tenants, s.cfg.Sessions)
+	registerRevisions(tenants, s.cfg.Sessions)
+	registerAttention(tenants, s.cfg.Sessions)
 	registerEvents(tenants, s.streams)
 	s.registerWebSocket(tenants)
 

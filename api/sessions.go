@@ -16,6 +16,24 @@ type Sessions interface {
 	// *session.OfflineError, *session.UnansweredError, *session.RejectedError.
 	SendText(ctx context.Context, id tenant.ID, chat tenant.ChatID, m session.TextMessage) (tenant.Message, error)
 
+	// EditText replaces the text of a message of ours and returns the message as it is now. Returns tenant.ErrChatNotFound,
+	// tenant.ErrMessageNotFound, *session.OfflineError, session.ErrForbidden, session.ErrDeleted, session.ErrNotText,
+	// session.ErrEditWindow, *session.UncertainError, *session.RefusedError, in this order.
+	EditText(ctx context.Context, id tenant.ID, ref session.MessageRef, text string) (tenant.Message, error)
+	// DeleteMessage deletes a message of ours for everyone. Errors as of EditText.
+	DeleteMessage(ctx context.Context, id tenant.ID, ref session.MessageRef) error
+	// React puts our reaction to a message, or takes it back if emoji is empty. Errors as of EditText.
+	React(ctx context.Context, id tenant.ID, ref session.MessageRef, emoji string) (tenant.Message, error)
+
+	// MarkRead tells WhatsApp that a chat was read, and counts it as read. Returns tenant.ErrChatNotFound,
+	// *session.OfflineError, *session.UncertainError.
+	MarkRead(ctx context.Context, id tenant.ID, chat tenant.ChatID) error
+	// ShowTyping shows that we are typing. Errors as of MarkRead.
+	ShowTyping(ctx context.Context, id tenant.ID, chat tenant.ChatID, state session.Typing) error
+
+	// Live returns a channel of what happens now and is in no journal. Stop releases it.
+	Live(id tenant.ID) (events <-chan tenant.Event, stop func())
+
 	// StartPairing starts pairing by QR code, or joins one under way. Returns session.ErrAlreadyPaired, session.ErrPairingActive.
 	StartPairing(ctx context.Context, id tenant.ID) (session.PairingView, error)
 	// StartPhonePairing starts pairing by code. Returns session.ErrAlreadyPaired, session.ErrPairingActive, session.ErrInvalidPhone.

@@ -39,7 +39,8 @@ func (s *Server) registerWebSocket(d *document) {
 		summary: "Receive events as they happen (WebSocket)",
 		description: "Each text frame is one event. The first frame is `hello`, with the numbers of the oldest event that is kept and of the " +
 			"newest. With `since` all events after that number follow, then whatever happens, in order, without a gap and without a " +
-			"double; keep the `seq` of the last event you handled and come back with it. If events after `since` are no longer kept, a " +
+			"double; keep the `seq` of the last event you handled and come back with it. `typing` alone is live only: it has no `seq` and cannot be " +
+			"fetched again. If events after `since` are no longer kept, a " +
 			"`gap` frame says so, and the stream goes on with the oldest that is.\n\n" +
 			"The server pings every 30 s and closes with 1001 when it stops, 1008 when the key is no longer valid, 1013 when you read too " +
 			"slowly: come back with `since`. What you send is ignored, but a frame of more than 4096 bytes is closed with 1009. Browsers " +
@@ -66,8 +67,10 @@ func (h *socketHandler) open(ctx context.Context, t tenant.Handle, in *socketInp
 		return nil, err
 	}
 	wake, stop := t.Watch() // before the bounds are read: what comes after them wakes us
+	live, stopLive := h.server.cfg.Sessions.Live(t.ID())
 	release := func() {
 		stop()
+		stopLive()
 		h.streams.close(st)
 	}
 	look, cancel := context.WithTimeout(ctx, h.limits.ReadTimeout)
@@ -77,7 +80,7 @@ func (h *socketHandler) open(ctx context.Context, t tenant.Handle, in *socketInp
 		release()
 		return nil, readTimeoutIsUnavailable(ctx, err)
 	}
-	sock := &socket{handle: t, stream: st, wake: wake, limits: h.limits, log: stateOf(ctx).log, last: latest}
+	sock := &socket{handle: t, stream: st, wake: wake, live: live, limits: h.limits, log: stateOf(ctx).log, last: latest}
 	sock.hello = helloFrame{Type: "hello", Data: helloData{Oldest: oldest, Latest: latest}}
 	if in.Since.set {
 		sock.last = in.Since.value
@@ -138,6 +141,7 @@ type socket struct {
 	handle tenant.Handle
 	stream *stream
 	wake   <-chan struct{}
+	live   <-chan tenant.Event                           // what is in no journal
 	admit  func(ctx context.Context) (tenant.Key, error) // is the key still valid?
 	write  func(raw []byte) error                        // may outlive the stream's context by lastWords
 	limits Limits
@@ -153,6 +157,8 @@ const (
 	socketBatch = 64
 	// inboundLimit bounds the frames that a client sends, which nobody reads.
 	inboundLimit = 4 << 10
+	// staleLive is when a live event is not worth sending any more.
+	staleLive = 10 * time.Second
 	// lastWords is how long the end of a stream waits for a write under way.
 	lastWords = 500 * time.Millisecond
 )
@@ -279,6 +285,13 @@ func (s *socket) serve(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-s.wake:
 		case <-look.C:
+		case event := <-s.live:
+			if time.Since(event.Timestamp) > staleLive {
+				continue
+			}
+			if err := s.send(ctx, event); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -26,6 +26,7 @@ type Fleet struct {
 	watch     watch
 	pacer     *pacer
 	histories *semaphore.Weighted
+	live      live
 
 	// life ends when a drain has run out of time.
 	life    context.Context //nolint:containedctx // made by New and ended by Run: sessions outlive the calls that made them

@@ -136,5 +136,6 @@ func (a account) past(chat types.JID, msg *waWeb.WebMessageInfo, parse parseWeb)
 	if m.FromMe {
 		m.Status = statusOf(msg.GetStatus())
 	}
+	m.Reactions = a.pastReactions(at, msg.GetReactions())
 	return append(at.links, tenant.PutMessage{Message: m})
 }

@@ -21,6 +21,9 @@ func (c *conn) inbound(evt any) (ok, mine bool) {
 		return c.commit(c.ctx, c.me.undecryptable(evt), nil), true
 	case *events.Receipt:
 		return c.commit(c.ctx, c.me.receipt(evt), nil), true
+	case *events.ChatPresence:
+		c.typing(evt)
+		return true, true
 	case *events.PushNameSetting:
 		name := evt.Action.GetName()
 		c.actor.post(func() { c.actor.rename(c, name) })
@@ -112,6 +115,7 @@ func (c *conn) message(evt *events.Message) bool {
 
 func (c *conn) translate(evt *events.Message) (changes []tenant.Change, err error) {
 	defer c.actor.watch.contain("translate", &err)
+	c.reveal(evt)
 	return c.me.message(evt), nil
 }
 
@@ -135,6 +139,7 @@ func (c *conn) commit(ctx context.Context, changes []tenant.Change, instead func
 	case err == nil:
 		c.remember(changes)
 		c.count(changes, &result)
+		c.countRevisions(changes, &result)
 		return true
 	case ctx.Err() != nil:
 		return false

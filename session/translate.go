@@ -58,7 +58,9 @@ func (a account) message(evt *events.Message) []tenant.Change {
 		return nil
 	}
 	changes := at.links
-	if m, stored := a.record(evt, at); stored {
+	if r, revises := a.revision(evt, at); revises {
+		changes = append(changes, r)
+	} else if m, stored := a.record(evt, at); stored {
 		changes = append(changes, tenant.PutMessage{Message: m, Live: true})
 	}
 	if name, has := pushName(&evt.Info); has {

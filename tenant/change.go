@@ -83,6 +83,8 @@ type Result struct {
 	Messages []Message
 	// Fresh says, for each PutMessage in order, whether this commit stored the message first.
 	Fresh []bool
+	// Revised says, for each EditMessage, RevokeMessage and React in order, whether a message changed by it.
+	Revised []bool
 }
 
 // Session is a tenant's link to WhatsApp as it is kept over restarts.

@@ -112,6 +112,7 @@ type Message struct {
 	ReplyTo    MessageID   `json:"replyTo,omitempty" doc:"The id of the message that this one answers."`
 	Mentions   []ChatID    `json:"mentions,omitempty" doc:"Who is mentioned in the text."`
 	Status     Status      `json:"status" enum:"pending,sent,delivered,read,played,failed,received" doc:"How far the message has come; received for messages of others." example:"sent"`
+	Reactions  []Reaction  `json:"reactions,omitempty" doc:"What people reacted with, one each."`
 	EditedAt   *time.Time  `json:"editedAt,omitempty" doc:"When it was edited last."`
 	DeletedAt  *time.Time  `json:"deletedAt,omitempty" doc:"When it was deleted for everyone; a deleted message has no content."`
 

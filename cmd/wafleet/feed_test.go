@@ -79,6 +79,9 @@ func (f *feed) take(frame []byte) {
 	switch {
 	case e.Type == "hello":
 		return
+	case e.Type == tenant.EventTyping: // live only
+		f.events = append(f.events, e)
+		return
 	case e.Seq != f.last+1 && f.fault == "":
 		f.fault = fmt.Sprintf("gap in the journal: seq %d (%s) after %d", e.Seq, e.Type, f.last)
 	}

@@ -78,6 +78,14 @@ func script() []scripted {
 		{"list-messages", "", "?limit=1&after=2020-01-01T00:00:00Z&q=hello", 200},
 		{"send-message", `{"message":"hi"}`, "", 201},
 		{"send-message", `{"message":"hi","replyTo":"{messageId}","mentions":["{chatId}"]}`, "", 201},
+		{"edit-message", `{"message":"hello again"}`, "", 200},
+		{"react-to-message", `{"emoji":"👍"}`, "", 200},
+		{"delete-reaction", "", "", 204},
+		{"delete-message", "", "", 204},
+		{"delete-message", "", "", 204},
+		{"edit-message", `{"message":"hello again"}`, "", 409},
+		{"mark-chat-read", "", "", 204},
+		{"show-typing", `{"state":"composing"}`, "", 204},
 		{"list-events", "", "?after=0&limit=5&types=message.received&wait=1", 200},
 		{"open-event-stream", "", "", 426},
 		{"delete-chat", "", "", 204},
@@ -167,6 +175,13 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		}
 		got := seen.check(t, o, caller, "well", o.fill(t, values)+step.query, body)
 		require.Equal(t, step.want, got.status, "%s: %s", step.id, got)
+		if step.id == "send-message" { // from here on it is this one that is meant
+			var sent struct {
+				ID string `json:"id"`
+			}
+			require.NoError(t, json.Unmarshal(got.body, &sent))
+			values["messageId"] = sent.ID
+		}
 	}
 	for _, o := range operations {
 		statuses := slices.Collect(maps.Keys(seen[o.OperationID]))

@@ -125,23 +125,27 @@ func (s *Simulator) postSend(r *http.Request) (int, any, error) {
 		ID      string `json:"id"`
 		Via     string `json:"via"`
 		// Kinds of messages that are not simulated yet.
-		Media    json.RawMessage `json:"media"`
-		Reaction json.RawMessage `json:"reaction"`
-		Edit     json.RawMessage `json:"edit"`
-		Delete   json.RawMessage `json:"delete"`
-		Poll     json.RawMessage `json:"poll"`
-		Vote     json.RawMessage `json:"vote"`
+		Media json.RawMessage `json:"media"`
+		Poll  json.RawMessage `json:"poll"`
+		Vote  json.RawMessage `json:"vote"`
+
+		revision
 	}
 	if err = decode(r, &in); err != nil {
 		return 0, nil, err
 	}
-	for _, other := range []json.RawMessage{in.Media, in.Reaction, in.Edit, in.Delete, in.Poll, in.Vote} {
+	for _, other := range []json.RawMessage{in.Media, in.Poll, in.Vote} {
 		if other != nil {
-			return 0, nil, &problem{http.StatusNotImplemented, "NOT_IMPLEMENTED", errors.New("this phone sends texts and replies only")}
+			return 0, nil, &problem{http.StatusNotImplemented, "NOT_IMPLEMENTED", errors.New("this phone sends no such messages yet")}
 		}
 	}
+	revises, err := in.check()
 	switch {
-	case in.Text == "":
+	case err != nil:
+		return 0, nil, err
+	case revises && in.Text != "":
+		return 0, nil, badRequest("text and edit, delete or reaction exclude each other")
+	case in.Text == "" && !revises:
 		return 0, nil, badRequest("text is missing")
 	case len(in.ID) > 128:
 		return 0, nil, badRequest("id is longer than 128 characters")
@@ -150,6 +154,10 @@ func (s *Simulator) postSend(r *http.Request) (int, any, error) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTime)
 	defer cancel()
+	if revises {
+		id, err := in.send(ctx, p, in.To)
+		return http.StatusOK, map[string]string{"id": id}, err
+	}
 	id, err := p.SendText(ctx, in.To, in.Text, phone.SendOptions{
 		ID: in.ID, ReplyTo: in.ReplyTo, ViaLID: in.Via == "lid", ViaPN: in.Via == "pn",
 	})

@@ -20,29 +20,32 @@ import (
 )
 
 const (
-	selectHead = `SELECT seq, ord, version FROM head WHERE tenant_id=$1`
+	selectHead = `SELECT seq, ord, version, early FROM head WHERE tenant_id=$1`
 
-	// updateHeads is completed by one tuple of (tenant, seq, ord, version) for each tenant. A tenant whose version is another
+	// updateHeads is completed by one tuple of (tenant, seq, ord, version, early) for each tenant. A tenant whose version is another
 	// than the one that was read is left out, which shows in the number of rows.
 	updateHeads = `
-		UPDATE head SET seq=v.column2, ord=v.column3, version=head.version+1
+		UPDATE head SET seq=v.column2, ord=v.column3, version=head.version+1, early=v.column5
 		FROM (VALUES %s) v
 		WHERE head.tenant_id=v.column1 AND head.version=v.column4`
-	updateHeadsTuple = `(CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT))`
+	updateHeadsTuple = `(CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT))`
 
 	insertEvents      = `INSERT INTO journal (tenant_id, seq, kind, created_at, data) VALUES %s`
 	insertEventsTuple = `(?, ?, ?, ?, ?)`
 )
 
-// head is how far a tenant's numbers have come: seq counts events, ord messages, version commits.
+// head is how far a tenant's numbers have come: seq counts events, ord messages, version commits. early is how
+// many changes wait for their message.
 type head struct {
-	seq, ord, version int64
+	seq, ord, version, early int64
 	// moved says that the transaction at hand changes something of the tenant's.
 	moved bool
 }
 
 // next is the head after the commit.
-func (h *head) next() head { return head{seq: h.seq, ord: h.ord, version: h.version + 1} }
+func (h *head) next() head {
+	return head{seq: h.seq, ord: h.ord, version: h.version + 1, early: h.early}
+}
 
 // chatKey names a chat, a contact or a LID of a tenant.
 type chatKey struct {
@@ -97,7 +100,7 @@ func (b *batch) head(ctx context.Context, id tenant.ID) (*head, error) {
 		return &known, nil
 	}
 	h := &head{}
-	err := b.tx.QueryRowContext(ctx, selectHead, string(id)).Scan(&h.seq, &h.ord, &h.version)
+	err := b.tx.QueryRowContext(ctx, selectHead, string(id)).Scan(&h.seq, &h.ord, &h.version, &h.early)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, tenant.ErrNotFound
 	}
@@ -182,7 +185,7 @@ func (b *batch) flushHeads(ctx context.Context) error {
 		}
 	}
 	written, err := insertMany(ctx, b.tx, updateHeads, updateHeadsTuple, moved, func(r row) []any {
-		return []any{string(r.ID), r.seq, r.ord, r.version}
+		return []any{string(r.ID), r.seq, r.ord, r.version, r.early}
 	})
 	if err != nil {
 		return fmt.Errorf("write heads: %w", err)

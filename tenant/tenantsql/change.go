@@ -70,6 +70,12 @@ func (b *batch) apply(ctx context.Context, id tenant.ID, change tenant.Change, r
 		if err = b.deleteChat(ctx, id, c); err != nil {
 			return fmt.Errorf("delete chat: %w", err)
 		}
+	case tenant.EditMessage, tenant.RevokeMessage, tenant.React:
+		var revised bool
+		if revised, err = b.revise(ctx, id, change); err != nil {
+			return fmt.Errorf("revise message: %w", err)
+		}
+		result.Revised = append(result.Revised, revised)
 	case tenant.SetSession:
 		if err = b.setSession(ctx, id, c); err != nil {
 			return fmt.Errorf("set session: %w", err)

@@ -56,6 +56,9 @@ func (b *batch) linkIDs(ctx context.Context, id tenant.ID, l tenant.LinkIDs) err
 	if err = b.linkSenders(ctx, id, lid, phone); err != nil {
 		return err
 	}
+	if err = b.linkReactions(ctx, id, lid); err != nil {
+		return err
+	}
 	return b.linkChats(ctx, id, lid, phone)
 }
 

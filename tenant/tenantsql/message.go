@@ -17,13 +17,13 @@ const (
 		COALESCE(m.chat_id, ''), COALESCE(m.message_id, ''), COALESCE(m.sender_id, ''), COALESCE(m.sender_name, ''),
 		COALESCE(m.from_me, FALSE), COALESCE(m.sent_at, 0), COALESCE(m.ord, 0), COALESCE(m.kind, ''), COALESCE(m.body, ''),
 		COALESCE(m.reply_to, ''), COALESCE(m.mentions, ''), COALESCE(m.status, 0), COALESCE(m.edited_at, 0),
-		COALESCE(m.deleted_at, 0)`
+		COALESCE(m.deleted_at, 0), COALESCE(m.reactions, '')`
 
 	insertMessage = `
 		INSERT INTO message (
 			tenant_id, chat_id, message_id, sender_id, sender_hidden, sender_name, from_me, sent_at, ord, kind, body, folded,
-			reply_to, mentions, status, edited_at, deleted_at, payload
-		) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+			reply_to, mentions, status, edited_at, deleted_at, payload, reactions, reactions_hidden
+		) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		ON CONFLICT (tenant_id, chat_id, message_id, sender_id) DO NOTHING`
 
 	selectMessageByKey = `
@@ -50,7 +50,7 @@ const (
 type messageRow struct {
 	message                   tenant.Message
 	sentAt, edited, deletedAt int64
-	mentions                  string
+	mentions, reactions       string
 }
 
 // targets are where messageColumns are scanned to.
@@ -58,7 +58,7 @@ func (r *messageRow) targets() []any {
 	m := &r.message
 	return []any{
 		&m.ChatID, &m.ID, &m.SenderID, &m.SenderName, &m.FromMe, &r.sentAt, &m.Ord, &m.Type, &m.Text, &m.ReplyTo, &r.mentions,
-		&m.Status, &r.edited, &r.deletedAt,
+		&m.Status, &r.edited, &r.deletedAt, &r.reactions,
 	}
 }
 
@@ -71,7 +71,9 @@ func (r *messageRow) done() (tenant.Message, error) {
 			return tenant.Message{}, fmt.Errorf("decode mentions: %w", err)
 		}
 	}
-	return m, nil
+	all, err := decodeReactions(r.reactions)
+	m.Reactions = all.shown()
+	return m, err
 }
 
 func scanMessage(row dbutil.Scannable) (tenant.Message, error) {
@@ -111,6 +113,15 @@ func (b *batch) cleanMessage(ctx context.Context, id tenant.ID, m tenant.Message
 		}
 		m.Mentions = mentions
 	}
+	var known reactionList
+	for _, one := range m.Reactions {
+		if one.SenderID, err = b.resolve(ctx, id, cleanID(one.SenderID)); err != nil {
+			return m, err
+		}
+		one.Emoji = tenant.CleanText(one.Emoji)
+		known, _ = known.put(one)
+	}
+	m.Reactions = known
 	m.ID = tenant.MessageID(tenant.CleanText(string(m.ID)))
 	m.ReplyTo = tenant.MessageID(tenant.CleanText(string(m.ReplyTo)))
 	m.Type = tenant.MessageType(tenant.CleanText(string(m.Type)))
@@ -157,11 +168,15 @@ func (b *batch) putMessage(ctx context.Context, id tenant.ID, p tenant.PutMessag
 	if err != nil {
 		return m, false, err
 	}
+	reactions, err := reactionList(m.Reactions).encode()
+	if err != nil {
+		return m, false, err
+	}
 	m.Ord = h.ord + 1
 	inserted, err := b.exec(ctx, id, insertMessage,
 		string(m.ChatID), string(m.ID), string(m.SenderID), m.SenderID.IsHidden(), m.SenderName, m.FromMe, m.Timestamp.UnixMilli(),
 		m.Ord, string(m.Type), m.Text, foldedText(m.Text), string(m.ReplyTo), mentions, int64(m.Status),
-		optionalMillis(m.EditedAt), optionalMillis(m.DeletedAt), m.Payload)
+		optionalMillis(m.EditedAt), optionalMillis(m.DeletedAt), m.Payload, reactions.text, reactions.hidden)
 	if err != nil {
 		return m, false, fmt.Errorf("insert: %w", err)
 	}
@@ -174,8 +189,11 @@ func (b *batch) putMessage(ctx context.Context, id tenant.ID, p tenant.PutMessag
 		return m, false, err
 	}
 	if p.Live {
-		err = b.emit(ctx, id, messageEvent(&m), &m)
+		if err = b.emit(ctx, id, messageEvent(&m), &m); err != nil {
+			return m, true, err
+		}
 	}
+	err = b.catchUp(ctx, id, &m)
 	return m, true, err
 }
 
@@ -195,7 +213,7 @@ func (b *batch) putAgain(
 	if err != nil {
 		return m, fmt.Errorf("read stored: %w", err)
 	}
-	if stored.Type != tenant.TypeUnsupported || m.Type == tenant.TypeUnsupported {
+	if stored.Type != tenant.TypeUnsupported || m.Type == tenant.TypeUnsupported || stored.DeletedAt != nil {
 		return stored, nil
 	}
 	stored.SenderName = firstOf(m.SenderName, stored.SenderName)
@@ -207,9 +225,11 @@ func (b *batch) putAgain(
 		return m, fmt.Errorf("replace placeholder: %w", err)
 	}
 	if live {
-		err = b.emit(ctx, id, messageEvent(&stored), &stored)
+		if err = b.emit(ctx, id, messageEvent(&stored), &stored); err != nil {
+			return m, err
+		}
 	}
-	return stored, err
+	return stored, b.catchUp(ctx, id, &stored)
 }
 
 // received makes or touches the chat of a message that was just stored.

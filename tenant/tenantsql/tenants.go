@@ -49,6 +49,9 @@ const (
 			SELECT contact_id FROM contact WHERE tenant_id=$1 LIMIT $2)`
 	deleteSomeLIDs = `
 		DELETE FROM lid_map WHERE tenant_id=$1 AND lid IN (SELECT lid FROM lid_map WHERE tenant_id=$1 LIMIT $2)`
+	deleteSomeEarly = `
+		DELETE FROM early WHERE tenant_id=$1 AND (message_id, chat_id, sender_id, kind, by_id) IN (
+			SELECT message_id, chat_id, sender_id, kind, by_id FROM early WHERE tenant_id=$1 LIMIT $2)`
 )
 
 // deleteChunk is how many rows of a deleted tenant go in one step: the commits of others pass between two of them.
@@ -174,7 +177,7 @@ func (b *batch) forget(id tenant.ID) {
 
 // purge deletes what a deleted tenant owned, and then the tenant's own row.
 func (s *Store) purge(id tenant.ID) error {
-	for _, statement := range []string{deleteSomeMessages, deleteSomeEvents, deleteSomeChats, deleteSomeContacts, deleteSomeLIDs} {
+	for _, statement := range []string{deleteSomeMessages, deleteSomeEvents, deleteSomeChats, deleteSomeContacts, deleteSomeLIDs, deleteSomeEarly} {
 		for gone := int64(deleteChunk); gone >= deleteChunk; {
 			err := s.committer.do(s.ctx, deleteChunk, func(ctx context.Context, b *batch) (err error) {
 				gone, err = b.execBare(ctx, statement, string(id), deleteChunk)

@@ -26,6 +26,7 @@ func Exercise(t *testing.T, newStore func(t *testing.T) tenant.Store) {
 	// What is said of one tenant is checked on a store that others use at the same time; what is said of the store has it alone.
 	shared := map[string][]check{
 		"Messages":  messageChecks(),
+		"Revisions": revisionChecks(),
 		"Statuses":  statusChecks(),
 		"Chats":     chatChecks(),
 		"Lists":     listChecks(),

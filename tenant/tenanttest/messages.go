@@ -45,6 +45,7 @@ func messageChecks() []check {
 			m := own("A", family, "*hi* @5511999990001", 5)
 			m.SenderName, m.ReplyTo, m.Mentions = "Me", "Q", []tenant.ChatID{ana, beto}
 			m.Status, m.EditedAt, m.DeletedAt = tenant.StatusRead, &edited, &deleted
+			m.Reactions = []tenant.Reaction{{SenderID: ana, Emoji: "👍", Timestamp: after(6)}}
 			stored := commit(t, h, live(m)).Messages[0]
 			m.Ord = stored.Ord
 			require.Equal(t, m, stored)

@@ -34,6 +34,8 @@ func (p *Phone) handle(evt any) bool {
 		p.inbox.add(p.entryOf(KindUndecryptable, e.Info.MessageSource, e.Info.Timestamp, []string{e.Info.ID}))
 	case *events.Receipt:
 		p.handleReceipt(e)
+	case *events.ChatPresence:
+		p.handleTyping(e)
 	}
 	return true
 }
@@ -48,6 +50,10 @@ func (p *Phone) handleMessage(e *events.Message) bool {
 		default: // a companion asks more than a phone answers; a real one may stay silent too
 			p.cfg.Log.Warn("peer message dropped")
 		}
+		return true
+	}
+	if entry, ok := p.revision(e); ok {
+		p.inbox.add(entry)
 		return true
 	}
 	text, replyTo, ok := textOf(e.Message)

@@ -26,6 +26,7 @@ type Entry struct {
 	Via        string    `json:"via,omitempty"` // "lid" or "pn": how the stanza was addressed
 	Text       string    `json:"text,omitempty"`
 	ReplyTo    string    `json:"replyTo,omitempty"` // id of the quoted message
+	Target     string    `json:"target,omitempty"`  // id of the message that an edit, a deletion or a reaction is about
 	Receipt    string    `json:"receipt,omitempty"` // delivered, read, played, sender…
 	At         time.Time `json:"at"`
 }
