@@ -137,7 +137,7 @@ func notJSON(h http.Header) *Problem {
 	case err == nil && (media == jsonType || strings.HasSuffix(media, "+json")):
 		return nil
 	case strings.HasPrefix(media, "multipart/"):
-		return newProblem(codeUnsupportedMedia).because("This server does not take files: send JSON with Content-Type: application/json.")
+		return newProblem(codeUnsupportedMedia).because("This operation does not take files: send JSON with Content-Type: application/json.")
 	default:
 		return newProblem(codeUnsupportedMedia)
 	}

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,6 +25,7 @@ import (
 	"github.com/wafleet/wafleet/api"
 	"github.com/wafleet/wafleet/metrics"
 	"github.com/wafleet/wafleet/session"
+	"github.com/wafleet/wafleet/session/spool"
 	"github.com/wafleet/wafleet/tenant"
 	"github.com/wafleet/wafleet/tenant/tenantsql"
 )
@@ -257,6 +260,9 @@ type fleet struct {
 	fail    error // of every action
 	sendErr error
 	panics  bool
+	spool   *spool.Spool
+	files   map[tenant.MessageID][]byte // what was sent, and what can be fetched
+	got     session.FileMessage         // the last file that was sent
 	pairing *session.PairingView
 	changed chan struct{} // closed and replaced when the pairing changes
 	removed []tenant.ID
@@ -266,7 +272,14 @@ type fleet struct {
 var _ api.Sessions = (*fleet)(nil)
 
 func newFleet(store *tenantsql.Store) *fleet {
-	return &fleet{store: store, view: session.View{State: session.Online, Since: time.Now()}, changed: make(chan struct{}), live: make(chan tenant.Event, 1)}
+	files, err := spool.New(spool.Config{})
+	if err != nil {
+		panic(err)
+	}
+	return &fleet{
+		store: store, view: session.View{State: session.Online, Since: time.Now()}, changed: make(chan struct{}),
+		live: make(chan tenant.Event, 1), spool: files, files: make(map[tenant.MessageID][]byte),
+	}
 }
 
 // set changes what the fleet answers.
@@ -305,6 +318,57 @@ func (f *fleet) SendText(ctx context.Context, id tenant.ID, chat tenant.ChatID, 
 		return tenant.Message{}, err
 	}
 	return result.Messages[0], nil
+}
+
+func (f *fleet) NewFile(id tenant.ID) (*spool.File, error) {
+	return f.spool.File(string(id), session.MaxFile+64)
+}
+
+func (f *fleet) SendFile(ctx context.Context, id tenant.ID, chat tenant.ChatID, m *session.FileMessage) (tenant.Message, error) {
+	f.mu.Lock()
+	err := f.sendErr
+	f.mu.Unlock()
+	if err != nil {
+		return tenant.Message{}, err
+	}
+	size, err := m.File.Size()
+	if err != nil {
+		return tenant.Message{}, err
+	}
+	data := make([]byte, size)
+	if _, err = m.File.ReadAt(data, 0); err != nil {
+		return tenant.Message{}, err
+	}
+	hash := sha256.Sum256(data)
+	message := tenant.Message{
+		ID: tenant.MessageID(fmt.Sprintf("SENT%d", f.sent.Add(1))), ChatID: chat, SenderID: "5511988880000@c.us", FromMe: true,
+		Timestamp: time.Now().UTC().Truncate(time.Second), Type: m.Kind, Text: m.Caption, ReplyTo: m.ReplyTo,
+		Mentions: m.Mentions, Status: tenant.StatusSent, Payload: []byte{0},
+		Media: &tenant.Media{MimeType: m.MimeType, FileName: m.FileName, Size: size, SHA256: hex.EncodeToString(hash[:])},
+	}
+	f.set(func(f *fleet) {
+		f.files[message.ID], f.got = data, *m
+	})
+	result, err := f.store.Tenant(id).Commit(ctx, tenant.PutMessage{Live: true, Message: message})
+	if err != nil {
+		return tenant.Message{}, err
+	}
+	return result.Messages[0], nil
+}
+
+func (f *fleet) FetchFile(_ context.Context, id tenant.ID, m *tenant.Message) (*spool.File, error) {
+	f.mu.Lock()
+	data, err := f.files[m.ID], f.sendErr
+	f.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	file, err := f.NewFile(id)
+	if err != nil {
+		return nil, err
+	}
+	_, err = file.Write(data)
+	return file, err
 }
 
 func (f *fleet) current() (session.PairingView, chan struct{}, error) {

@@ -28,10 +28,11 @@ func registerMessages(d *document, sessions Sessions) {
 		id: "send-message", method: http.MethodPost, path: "/api/chats/{chatId}/messages", tag: tagMessages,
 		deadline: deadlineAction, status: http.StatusCreated,
 		summary: "Send a message",
-		description: "Sends a text and answers with the stored message once WhatsApp has it. A person who has no chat yet is looked up on " +
+		files:   (&uploads{server: d.server, sessions: sessions}).take,
+		description: "Sends a text (JSON) or a file (multipart/form-data) and answers with the stored message once WhatsApp has it. A person who has no chat yet is looked up on " +
 			"WhatsApp first: 404 when the number is not registered. When WhatsApp does not answer in time, the message stays stored as " +
 			"`pending`, goes out again under the same id, and the answer is 504 with its `messageId`.",
-		problems: []Code{codeChatNotFound, codeMessageNotFound, codeMessageRejected, codeGatewayTimeout},
+		problems: []Code{codeChatNotFound, codeMessageNotFound, codeMessageRejected, codeTransfer, codeGatewayTimeout},
 		request:  SendMessage{Message: "Hello from API"},
 		response: exampleMessage(),
 	}, h.send)

@@ -56,6 +56,8 @@ type operation struct {
 	request, response any
 	// mayStream accepts the API key in the query.
 	mayStream bool
+	// files takes bodies that are forms with a file, and returns the body of the answer; JSON goes to the handler.
+	files func(ctx huma.Context) (any, error)
 	// public needs no key.
 	public bool
 	// adjust changes the declaration last, for what the rest cannot say.
@@ -89,6 +91,9 @@ func register[I, O any](d *document, op *operation, handler func(ctx context.Con
 		declared.Security = d.security(op)
 	}
 	declared.Middlewares = append(declared.Middlewares, checkQuery)
+	if op.files != nil {
+		declared.Middlewares = append(declared.Middlewares, d.multipart(op))
+	}
 	if hasBody {
 		declared.Middlewares = append(declared.Middlewares, d.server.readBody)
 	}
@@ -108,6 +113,9 @@ func register[I, O any](d *document, op *operation, handler func(ctx context.Con
 		}
 		return out, nil
 	})
+	if op.files != nil {
+		describeForm(operationOf(d.huma.OpenAPI().Paths[op.path], op.method))
+	}
 	d.exemplify(op, codes)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/wafleet/wafleet/session"
+	"github.com/wafleet/wafleet/session/spool"
 	"github.com/wafleet/wafleet/tenant"
 )
 
@@ -30,6 +31,7 @@ const (
 	codeNotFound         Code = "NOT_FOUND"
 	codeChatNotFound     Code = "CHAT_NOT_FOUND"
 	codeMessageNotFound  Code = "MESSAGE_NOT_FOUND"
+	codeNoMedia          Code = "MEDIA_NOT_FOUND"
 	codeTenantNotFound   Code = "TENANT_NOT_FOUND"
 	codeKeyNotFound      Code = "KEY_NOT_FOUND"
 	codeNoPairing        Code = "NO_PAIRING"
@@ -44,8 +46,10 @@ const (
 	codeMessageDeleted   Code = "MESSAGE_DELETED"
 	codeActionRejected   Code = "ACTION_REJECTED"
 	codeNotAText         Code = "NOT_A_TEXT"
+	codeMediaGone        Code = "MEDIA_GONE"
 	codeTooLarge         Code = "PAYLOAD_TOO_LARGE"
 	codeUnsupportedMedia Code = "UNSUPPORTED_MEDIA_TYPE"
+	codeRange            Code = "RANGE_NOT_SATISFIABLE"
 	codeValidation       Code = "VALIDATION_ERROR"
 	codeUpgradeRequired  Code = "UPGRADE_REQUIRED"
 	codeTooManyStreams   Code = "TOO_MANY_STREAMS"
@@ -53,6 +57,8 @@ const (
 	codeInternal         Code = "INTERNAL_ERROR"
 	codeMisconfigured    Code = "SERVER_MISCONFIGURED"
 	codeUnavailable      Code = "SERVICE_UNAVAILABLE"
+	codeTransfer         Code = "MEDIA_TRANSFER_FAILED"
+	codeMediaDamaged     Code = "MEDIA_DAMAGED"
 	codeGatewayTimeout   Code = "GATEWAY_TIMEOUT"
 )
 
@@ -84,6 +90,8 @@ func (c Code) fault() fault { //nolint:funlen // a table
 		return fault{http.StatusNotFound, "Chat not found", "There is no such chat."}
 	case codeMessageNotFound:
 		return fault{http.StatusNotFound, "", "There is no such message in the chat."}
+	case codeNoMedia:
+		return fault{http.StatusNotFound, "", "The message has no file."}
 	case codeTenantNotFound:
 		return fault{http.StatusNotFound, "", "There is no such tenant."}
 	case codeKeyNotFound:
@@ -112,10 +120,14 @@ func (c Code) fault() fault { //nolint:funlen // a table
 		return fault{http.StatusConflict, "", "WhatsApp refused; nothing has changed."}
 	case codeNotAText:
 		return fault{http.StatusUnprocessableEntity, "Validation error", "The message is not a text: only texts can be edited."}
+	case codeMediaGone:
+		return fault{http.StatusGone, "", "Neither WhatsApp nor the phone has the file any more."}
 	case codeTooLarge:
 		return fault{http.StatusRequestEntityTooLarge, "", "The body is too large."}
 	case codeUnsupportedMedia:
 		return fault{http.StatusUnsupportedMediaType, "", "The body must be JSON: send it with Content-Type: application/json."}
+	case codeRange:
+		return fault{http.StatusRequestedRangeNotSatisfiable, "", "The file is shorter than the range that was asked for."}
 	case codeValidation:
 		return fault{http.StatusUnprocessableEntity, "Validation error", "The request is not valid; \"errors\" lists each field."}
 	case codeUpgradeRequired:
@@ -130,6 +142,10 @@ func (c Code) fault() fault { //nolint:funlen // a table
 		return fault{http.StatusInternalServerError, "Server misconfigured", "The server cannot check keys; its operator has to act."}
 	case codeUnavailable:
 		return fault{http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE", "The server cannot do this for now; try again later."}
+	case codeTransfer:
+		return fault{http.StatusBadGateway, "", "WhatsApp's media servers did not take or deliver the file; try again."}
+	case codeMediaDamaged:
+		return fault{http.StatusBadGateway, "", "What WhatsApp delivered is not the file that the sender announced, or it is too large."}
 	case codeGatewayTimeout:
 		return fault{http.StatusGatewayTimeout, "", "WhatsApp did not answer in time."}
 	}
@@ -346,12 +362,18 @@ func domainErrors() []domainError {
 		{tenant.ErrInvalidCursor, codeValidation, "query.cursor"},
 		{tenant.ErrChatNotFound, codeChatNotFound, ""},
 		{tenant.ErrMessageNotFound, codeMessageNotFound, ""},
+		{tenant.ErrNoMedia, codeNoMedia, ""},
 		{tenant.ErrUnavailable, codeUnavailable, ""},
 		{tenant.ErrClosed, codeUnavailable, ""},
 		{session.ErrNotPaired, codeNotPaired, ""},
 		{session.ErrAlreadyPaired, codeAlreadyPaired, ""},
 		{session.ErrPairingActive, codePairingActive, ""},
 		{session.ErrNoPairing, codeNoPairing, ""},
+		{session.ErrMediaGone, codeMediaGone, ""},
+		{session.ErrMediaDamaged, codeMediaDamaged, ""},
+		{session.ErrPhoneSilent, codeGatewayTimeout, ""},
+		{session.ErrTransfer, codeTransfer, ""},
+		{spool.ErrFull, codeUnavailable, ""},
 		{session.ErrInvalidPhone, codeValidation, "body.phone"},
 		{session.ErrStopping, codeUnavailable, ""},
 		{session.ErrForbidden, codeForbidden, ""},

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wafleet/wafleet/metrics"
+	"github.com/wafleet/wafleet/session"
 	"github.com/wafleet/wafleet/tenant"
 )
 
@@ -38,7 +39,9 @@ type Config struct {
 // tells clients to wait, so that they hear our answer and not their own time-out.
 type Limits struct {
 	Body             int64         // bytes of a JSON body; 1 MiB
-	BodyTimeout      time.Duration // for a body to arrive; 10 s
+	BodyTimeout      time.Duration // for a body to arrive, or the next piece of a file; 10 s
+	File             int64         // bytes of a file; 100 MiB
+	UploadTimeout    time.Duration // for a whole file to arrive; 10 min
 	ReadTimeout      time.Duration // local reads; 4.5 s
 	ActionTimeout    time.Duration // single WhatsApp actions; 28 s
 	MultiTimeout     time.Duration // multi-step actions; 85 s
@@ -57,6 +60,8 @@ func (l *Limits) withDefaults() Limits {
 	return Limits{
 		Body:             cmp.Or(l.Body, 1<<20),
 		BodyTimeout:      cmp.Or(l.BodyTimeout, 10*time.Second),
+		File:             cmp.Or(l.File, session.MaxFile),
+		UploadTimeout:    cmp.Or(l.UploadTimeout, 10*time.Minute),
 		ReadTimeout:      cmp.Or(l.ReadTimeout, 4500*time.Millisecond),
 		ActionTimeout:    cmp.Or(l.ActionTimeout, 28*time.Second),
 		MultiTimeout:     cmp.Or(l.MultiTimeout, 85*time.Second),
@@ -126,6 +131,7 @@ func (s *Server) routes() error {
 	registerMessages(tenants, s.cfg.Sessions)
 	registerRevisions(tenants, s.cfg.Sessions)
 	registerAttention(tenants, s.cfg.Sessions)
+	registerMedia(tenants, s.cfg.Sessions)
 	registerEvents(tenants, s.streams)
 	s.registerWebSocket(tenants)
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/wafleet/wafleet/session"
+	"github.com/wafleet/wafleet/session/spool"
 	"github.com/wafleet/wafleet/tenant"
 )
 
@@ -33,6 +34,13 @@ type Sessions interface {
 
 	// Live returns a channel of what happens now and is in no journal. Stop releases it.
 	Live(id tenant.ID) (events <-chan tenant.Event, stop func())
+	// NewFile makes a temporary file, which the caller discards. Returns spool.ErrFull.
+	NewFile(id tenant.ID) (*spool.File, error)
+	// SendFile sends a file and returns the stored message. Returns what SendText does, session.ErrTransfer, spool.ErrFull.
+	SendFile(ctx context.Context, id tenant.ID, chat tenant.ChatID, m *session.FileMessage) (tenant.Message, error)
+	// FetchFile fetches a message's file, which the caller discards. Returns tenant.ErrNoMedia, *session.OfflineError,
+	// session.ErrMediaGone, session.ErrMediaDamaged, session.ErrPhoneSilent, session.ErrTransfer, spool.ErrFull.
+	FetchFile(ctx context.Context, id tenant.ID, m *tenant.Message) (*spool.File, error)
 
 	// StartPairing starts pairing by QR code, or joins one under way. Returns session.ErrAlreadyPaired, session.ErrPairingActive.
 	StartPairing(ctx context.Context, id tenant.ID) (session.PairingView, error)

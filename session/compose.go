@@ -12,16 +12,26 @@ func compose(m *TextMessage, quoted *tenant.Message) *waE2E.Message {
 	if quoted == nil && len(m.Mentions) == 0 {
 		return &waE2E.Message{Conversation: new(m.Text)}
 	}
+	return &waE2E.Message{ExtendedTextMessage: &waE2E.ExtendedTextMessage{
+		Text: new(m.Text), ContextInfo: contextOf(m.Mentions, quoted),
+	}}
+}
+
+// contextOf is what a message answers and whom it mentions; nil for nothing.
+func contextOf(mentions []tenant.ChatID, quoted *tenant.Message) *waE2E.ContextInfo {
+	if quoted == nil && len(mentions) == 0 {
+		return nil
+	}
 	info := &waE2E.ContextInfo{}
 	if quoted != nil {
 		info.StanzaID = new(string(quoted.ID))
 		info.Participant = new(jidOf(quoted.SenderID).String())
 		info.QuotedMessage = quote(quoted)
 	}
-	for _, id := range m.Mentions {
+	for _, id := range mentions {
 		info.MentionedJID = append(info.MentionedJID, jidOf(id).String())
 	}
-	return &waE2E.Message{ExtendedTextMessage: &waE2E.ExtendedTextMessage{Text: new(m.Text), ContextInfo: info}}
+	return info
 }
 
 // quote is a stored message as an answer quotes it: without what it quoted itself.

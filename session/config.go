@@ -10,11 +10,12 @@ import (
 	"go.mau.fi/whatsmeow/store"
 
 	"github.com/wafleet/wafleet/metrics"
+	"github.com/wafleet/wafleet/session/spool"
 	"github.com/wafleet/wafleet/session/transport"
 	"github.com/wafleet/wafleet/tenant"
 )
 
-// Config is what a fleet needs. All but Pace is required.
+// Config is what a fleet needs. All but Pace and Spool is required.
 type Config struct {
 	Store   tenant.Store
 	Devices Devices
@@ -22,6 +23,7 @@ type Config struct {
 	Metrics *metrics.Fleet
 	Log     *slog.Logger
 	Pace    Pace
+	Spool   spool.Config // where files are on their way, and how many
 }
 
 // Pace is how fast the fleet does things and how long it waits. Zero means the default.
@@ -63,6 +65,11 @@ type Pace struct {
 	// SendTimeout is how long WhatsApp has to acknowledge a message, LookupTimeout to answer a question.
 	SendTimeout   time.Duration // 25 s
 	LookupTimeout time.Duration // 10 s
+	// UploadTimeout is how long WhatsApp has to take a file, DownloadTimeout to deliver one, ReuploadTimeout the phone to upload
+	// one again that WhatsApp has dropped.
+	UploadTimeout   time.Duration // 55 s
+	DownloadTimeout time.Duration // 55 s
+	ReuploadTimeout time.Duration // 25 s
 	// ResendAge is how long a message that WhatsApp never acknowledged is sent again; then it becomes failed.
 	ResendAge time.Duration // 24 h
 	// StoreTimeout bounds one call of the store, StoreBlocked how long an inbound message waits for a store that is away before
@@ -100,6 +107,9 @@ func withDefaults(p Pace) Pace {
 	set(&p.BanRetry, 6*time.Hour)
 	set(&p.SendTimeout, 25*time.Second)
 	set(&p.LookupTimeout, 10*time.Second)
+	set(&p.UploadTimeout, 55*time.Second)
+	set(&p.DownloadTimeout, 55*time.Second)
+	set(&p.ReuploadTimeout, 25*time.Second)
 	set(&p.ResendAge, 24*time.Hour)
 	set(&p.StoreTimeout, 30*time.Second)
 	set(&p.StoreBlocked, 4*time.Minute)

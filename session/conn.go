@@ -59,6 +59,8 @@ type conn struct {
 	told  bool
 	jobs  jobs
 	met   *seen
+
+	reuploads reuploads
 }
 
 // outcome is how a connection ended: the state it leads to, and why.
@@ -384,6 +386,8 @@ func (c *conn) lifecycle(evt any) {
 	case *events.StreamError:
 		c.log.Warn("stream error", "code", redact(evt.Code))
 		lost(lostStream)
+	case *events.MediaRetry:
+		c.reuploads.answered(evt)
 	case *events.ConnectFailure:
 		c.log.Warn("connection refused", "code", int(evt.Reason))
 		lost(lostRefused)

@@ -16,6 +16,7 @@ type content struct {
 	text     string
 	replyTo  tenant.MessageID
 	mentions []tenant.ChatID
+	media    *tenant.Media // nil: it is no file
 }
 
 // Bounds of what a stranger can make us store with one message.
@@ -32,6 +33,9 @@ func read(msg *waE2E.Message) content {
 		return content{}
 	}
 	c.text = tenant.CleanText(c.text)
+	if part := filePartOf(msg); part != nil && isFile(c.kind) {
+		c.media = describeFile(part)
+	}
 	c.replyTo = messageID(info.GetStanzaID())
 	for _, raw := range info.GetMentionedJID() {
 		id, err := tenant.ParseChatID(raw)

@@ -22,6 +22,14 @@ var (
 	ErrInvalidPhone = errors.New("phone number is not accepted")
 	// ErrStopping says that the node is stopping.
 	ErrStopping = errors.New("the node is stopping")
+	// ErrTransfer says that WhatsApp's media servers did not take or deliver a file. Nothing was stored; try again.
+	ErrTransfer = errors.New("transfer of the file failed")
+	// ErrMediaGone says that neither WhatsApp nor the phone has a file any more.
+	ErrMediaGone = errors.New("the file is gone")
+	// ErrMediaDamaged says that what WhatsApp delivered is not the file that the sender announced, or that it is too large.
+	ErrMediaDamaged = errors.New("the file is damaged")
+	// ErrPhoneSilent says that the phone did not answer in time when it was asked for a file that WhatsApp has dropped.
+	ErrPhoneSilent = errors.New("the phone did not answer")
 	// ErrPanicked says that the session's code panicked; the panic was contained and counted.
 	ErrPanicked = errors.New("internal fault in the session")
 )

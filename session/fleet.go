@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/wafleet/wafleet/session/spool"
 	"github.com/wafleet/wafleet/tenant"
 )
 
@@ -27,6 +28,7 @@ type Fleet struct {
 	pacer     *pacer
 	histories *semaphore.Weighted
 	live      live
+	spool     *spool.Spool
 
 	// life ends when a drain has run out of time.
 	life    context.Context //nolint:containedctx // made by New and ended by Run: sessions outlive the calls that made them
@@ -53,11 +55,16 @@ func New(cfg Config) (*Fleet, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("fleet: %w", err)
 	}
+	files, err := spool.New(cfg.Spool)
+	if err != nil {
+		return nil, fmt.Errorf("fleet: %w", err)
+	}
 	pace := withDefaults(cfg.Pace)
 	f := &Fleet{
 		cfg: cfg, pace: &pace, watch: watch{log: cfg.Log, metrics: cfg.Metrics},
 		pacer:     newPacer(&pace, cfg.Metrics.BreakerOpen),
 		histories: semaphore.NewWeighted(maxHistoryWorkers),
+		spool:     files,
 		stop:      make(chan struct{}), started: make(chan struct{}),
 		actors: make(map[tenant.ID]*actor),
 	}

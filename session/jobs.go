@@ -136,7 +136,7 @@ func (c *conn) readHistory(job historyJob) {
 
 func (c *conn) storeHistory(ctx context.Context, job historyJob) (err error) {
 	defer c.actor.watch.contain("history", &err)
-	blob, err := c.download(ctx, job.note)
+	blob, err := c.downloadHistory(ctx, job.note)
 	if err != nil {
 		return fmt.Errorf("download: %w", err)
 	}
@@ -154,8 +154,8 @@ const maxHistoryBytes = 256 << 20
 
 var errHistoryTooLarge = errors.New("history is too large when unpacked")
 
-// download fetches a history. whatsmeow unpacks without a limit, so it is measured first: a few packed MB can hold gigabytes.
-func (c *conn) download(ctx context.Context, note *waE2E.HistorySyncNotification) (*waHistorySync.HistorySync, error) {
+// downloadHistory fetches a history. whatsmeow unpacks without a limit, so it is measured first: a few packed MB can hold gigabytes.
+func (c *conn) downloadHistory(ctx context.Context, note *waE2E.HistorySyncNotification) (*waHistorySync.HistorySync, error) {
 	packed := note.GetInitialHistBootstrapInlinePayload()
 	if packed == nil {
 		var err error

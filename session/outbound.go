@@ -26,36 +26,51 @@ import (
 // *[UnansweredError], *[RejectedError] and ErrStopping.
 func (f *Fleet) SendText(ctx context.Context, id tenant.ID, chat tenant.ChatID, m TextMessage) (msg tenant.Message, err error) {
 	defer f.watch.contain("send", &err)
+	to, err := f.address(ctx, id, chat, m.ReplyTo)
+	if err != nil {
+		return tenant.Message{}, err
+	}
+	return to.conn.send(ctx, to.chat, &m, to.quoted)
+}
+
+// address is where a message goes: a connection, a chat that is there, and what is answered.
+type address struct {
+	conn   *conn
+	chat   tenant.ChatID
+	quoted *tenant.Message // nil: it is no answer
+}
+
+// address finds a chat, here or on WhatsApp, and the message to answer. Errors are those of [Fleet.SendText].
+func (f *Fleet) address(ctx context.Context, id tenant.ID, chat tenant.ChatID, replyTo tenant.MessageID) (to address, err error) {
 	h := f.cfg.Store.Tenant(id)
 	stored, err := h.Chat(ctx, chat)
 	known := err == nil
 	if err != nil && !errors.Is(err, tenant.ErrChatNotFound) {
-		return tenant.Message{}, fmt.Errorf("find chat: %w", err)
+		return to, fmt.Errorf("find chat: %w", err)
 	}
-	var quoted *tenant.Message
+	to.chat = chat
 	if known {
-		chat = stored.ID
-		if m.ReplyTo != "" {
-			answered, err := h.Message(ctx, chat, m.ReplyTo, "")
+		to.chat = stored.ID
+		if replyTo != "" {
+			answered, err := h.Message(ctx, to.chat, replyTo, "")
 			if err != nil {
-				return tenant.Message{}, fmt.Errorf("find the message to answer: %w", err)
+				return to, fmt.Errorf("find the message to answer: %w", err)
 			}
-			quoted = &answered
+			to.quoted = &answered
 		}
 	}
-	c, err := f.reach(ctx, id)
-	if err != nil {
-		return tenant.Message{}, err
+	if to.conn, err = f.reach(ctx, id); err != nil {
+		return to, err
 	}
 	if !known {
-		if chat, err = c.find(ctx, chat); err != nil {
-			return tenant.Message{}, err
+		if to.chat, err = to.conn.find(ctx, chat); err != nil {
+			return to, err
 		}
-		if m.ReplyTo != "" {
-			return tenant.Message{}, tenant.ErrMessageNotFound // a chat that is new has no messages
+		if replyTo != "" {
+			return to, tenant.ErrMessageNotFound // a chat that is new has no messages
 		}
 	}
-	return c.send(ctx, chat, &m, quoted)
+	return to, nil
 }
 
 // reach returns the tenant's connection. Returns *OfflineError.
@@ -149,13 +164,23 @@ func newMessageID() tenant.MessageID {
 }
 
 func (c *conn) send(ctx context.Context, chat tenant.ChatID, m *TextMessage, quoted *tenant.Message) (tenant.Message, error) {
-	a := c.actor
 	wire := compose(m, quoted)
-	msg := tenant.Message{
+	msg := c.draft(chat, tenant.TypeText, wire)
+	msg.Text, msg.ReplyTo, msg.Mentions = tenant.CleanText(m.Text), m.ReplyTo, m.Mentions
+	return c.deliver(ctx, msg, wire)
+}
+
+// draft is a message of ours that is about to be sent.
+func (c *conn) draft(chat tenant.ChatID, kind tenant.MessageType, wire *waE2E.Message) tenant.Message {
+	return tenant.Message{
 		ID: newMessageID(), ChatID: chat, SenderID: c.me.id, FromMe: true, Timestamp: time.Now().UTC().Truncate(time.Second),
-		Type: tenant.TypeText, Text: tenant.CleanText(m.Text), ReplyTo: m.ReplyTo, Mentions: m.Mentions,
-		Status: tenant.StatusPending, Payload: encode(wire),
+		Type: kind, Status: tenant.StatusPending, Payload: encode(wire),
 	}
+}
+
+// deliver stores a message as pending, sends it, and waits for what becomes of it.
+func (c *conn) deliver(ctx context.Context, msg tenant.Message, wire *waE2E.Message) (tenant.Message, error) {
+	a := c.actor
 	a.outbox.take(msg.ID) // before it is stored: whoever sends pending messages again must not see it as theirs
 	var result tenant.Result
 	// A caller that leaves does not end this: the message may be stored by then, and nobody would send it.
@@ -248,7 +273,8 @@ func (c *conn) push(msg *tenant.Message, wire *waE2E.Message) (time.Time, error)
 	return resp.Timestamp, nil
 }
 
-// refusal reads the code with which WhatsApp refused a message for good. Errors of the server's own are not for good.
+// refusal reads the code with which WhatsApp refused a message for good. Errors of the server's own are not for good, and neither
+// are 408 and 429: those ask to come again later.
 func refusal(err error) (code int, refused bool) {
 	if !errors.Is(err, whatsmeow.ErrServerReturnedError) {
 		return 0, false
@@ -256,7 +282,7 @@ func refusal(err error) (code int, refused bool) {
 	// whatsmeow has the code in the text alone.
 	text := err.Error()
 	code, convErr := strconv.Atoi(text[strings.LastIndexByte(text, ' ')+1:])
-	return code, convErr == nil && code >= 400 && code < 500
+	return code, convErr == nil && code >= 400 && code < 500 && code != 408 && code != 429
 }
 
 // maxResend bounds one look at the pending messages.

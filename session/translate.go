@@ -77,8 +77,12 @@ func (a account) record(evt *events.Message, at source) (tenant.Message, bool) {
 	}
 	m := a.bare(&evt.Info, at)
 	m.Type, m.Text, m.ReplyTo, m.Mentions = c.kind, c.text, c.replyTo, c.mentions
-	if c.kind == tenant.TypeUnsupported {
+	m.Media = c.media
+	switch {
+	case c.kind == tenant.TypeUnsupported:
 		m.Payload = encode(evt.RawMessage)
+	case c.media != nil:
+		m.Payload = filePayload(evt.Message)
 	}
 	return m, true
 }

@@ -21,6 +21,15 @@ type PutMessage struct {
 	ChatName string
 }
 
+// SetPayload replaces the payload of a stored message, and nothing else: a file has moved at WhatsApp. A message that is not
+// stored, or holds no file, is left.
+type SetPayload struct {
+	ChatID    ChatID
+	SenderID  ChatID
+	MessageID MessageID
+	Payload   []byte
+}
+
 // SetStatus advances the status of our own messages (see [Status.Supersedes]) and journals message.status for each that moved.
 type SetStatus struct {
 	ChatID     ChatID
@@ -66,6 +75,7 @@ type DeleteChat struct{ ID ChatID }
 type SetSession struct{ Session Session }
 
 func (PutMessage) isChange() {}
+func (SetPayload) isChange() {}
 func (SetStatus) isChange()  {}
 func (LinkIDs) isChange()    {}
 func (PutContact) isChange() {}

@@ -21,6 +21,8 @@ var (
 	ErrChatNotFound = errors.New("chat not found")
 	// ErrMessageNotFound says that the chat has no such message.
 	ErrMessageNotFound = errors.New("message not found")
+	// ErrNoMedia says that the message has no file, or no small picture of it.
+	ErrNoMedia = errors.New("message has no file")
 	// ErrInvalidCursor says that a paging cursor was not made by us for this list.
 	ErrInvalidCursor = errors.New("cursor is malformed")
 	// ErrUnavailable says that the store cannot be reached for now. Nothing was changed, or it is not known whether it was;

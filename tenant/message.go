@@ -109,6 +109,7 @@ type Message struct {
 	Timestamp  time.Time   `json:"timestamp" doc:"When WhatsApp took the message (to the second)."`
 	Type       MessageType `json:"type" enum:"text,image,video,audio,voice,document,sticker,location,contact,poll,system,unsupported" doc:"The kind of content." example:"text"`
 	Text       string      `json:"text,omitempty" doc:"The text, or a file's caption." example:"Hello from API"`
+	Media      *Media      `json:"media,omitempty" doc:"The file, of messages that are one."`
 	ReplyTo    MessageID   `json:"replyTo,omitempty" doc:"The id of the message that this one answers."`
 	Mentions   []ChatID    `json:"mentions,omitempty" doc:"Who is mentioned in the text."`
 	Status     Status      `json:"status" enum:"pending,sent,delivered,read,played,failed,received" doc:"How far the message has come; received for messages of others." example:"sent"`
@@ -117,7 +118,8 @@ type Message struct {
 	DeletedAt  *time.Time  `json:"deletedAt,omitempty" doc:"When it was deleted for everyone; a deleted message has no content."`
 
 	// Payload is the message in WhatsApp's own encoding (a waE2E.Message protobuf): what we sent, to send it again under the same
-	// id and to answer retries, or what we received and could not read (type unsupported). It is never shown.
+	// id and to answer retries, or what we received: a file, to fetch and decrypt it, and what we could not read (type
+	// unsupported). It holds keys and is never shown.
 	Payload []byte `json:"-"`
 	// Ord orders messages of one chat that share a timestamp: it grows with each message that the tenant stores. Set by the store.
 	Ord int64 `json:"-"`

@@ -119,22 +119,22 @@ func (s *Simulator) postSend(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	var in struct {
-		To      string `json:"to"`
-		Text    string `json:"text"`
-		ReplyTo string `json:"replyTo"`
-		ID      string `json:"id"`
-		Via     string `json:"via"`
+		To      string     `json:"to"`
+		Text    string     `json:"text"`
+		ReplyTo string     `json:"replyTo"`
+		ID      string     `json:"id"`
+		Via     string     `json:"via"`
+		Media   *sentMedia `json:"media"`
 		// Kinds of messages that are not simulated yet.
-		Media json.RawMessage `json:"media"`
-		Poll  json.RawMessage `json:"poll"`
-		Vote  json.RawMessage `json:"vote"`
+		Poll json.RawMessage `json:"poll"`
+		Vote json.RawMessage `json:"vote"`
 
 		revision
 	}
 	if err = decode(r, &in); err != nil {
 		return 0, nil, err
 	}
-	for _, other := range []json.RawMessage{in.Media, in.Poll, in.Vote} {
+	for _, other := range []json.RawMessage{in.Poll, in.Vote} {
 		if other != nil {
 			return 0, nil, &problem{http.StatusNotImplemented, "NOT_IMPLEMENTED", errors.New("this phone sends no such messages yet")}
 		}
@@ -143,9 +143,9 @@ func (s *Simulator) postSend(r *http.Request) (int, any, error) {
 	switch {
 	case err != nil:
 		return 0, nil, err
-	case revises && in.Text != "":
-		return 0, nil, badRequest("text and edit, delete or reaction exclude each other")
-	case in.Text == "" && !revises:
+	case revises && (in.Text != "" || in.Media != nil):
+		return 0, nil, badRequest("text or media and edit, delete or reaction exclude each other")
+	case in.Text == "" && in.Media == nil && !revises:
 		return 0, nil, badRequest("text is missing")
 	case len(in.ID) > 128:
 		return 0, nil, badRequest("id is longer than 128 characters")
@@ -158,9 +158,17 @@ func (s *Simulator) postSend(r *http.Request) (int, any, error) {
 		id, err := in.send(ctx, p, in.To)
 		return http.StatusOK, map[string]string{"id": id}, err
 	}
-	id, err := p.SendText(ctx, in.To, in.Text, phone.SendOptions{
-		ID: in.ID, ReplyTo: in.ReplyTo, ViaLID: in.Via == "lid", ViaPN: in.Via == "pn",
-	})
+	opts := phone.SendOptions{ID: in.ID, ReplyTo: in.ReplyTo, ViaLID: in.Via == "lid", ViaPN: in.Via == "pn"}
+	var id string
+	if in.Media != nil {
+		file, fileErr := in.Media.file(in.Text)
+		if fileErr != nil {
+			return 0, nil, fileErr
+		}
+		id, err = p.SendFile(ctx, in.To, file, opts)
+	} else {
+		id, err = p.SendText(ctx, in.To, in.Text, opts)
+	}
 	if err != nil {
 		return 0, nil, err
 	}

@@ -38,10 +38,12 @@ func endpoints() []endpoint {
 		{"GET", "/accounts", "all accounts", (*Simulator).getAccounts},
 		{"POST", "/accounts/{phone}/scan", `the phone scans a QR: {"qr":"…"}`, (*Simulator).postScan},
 		{"POST", "/accounts/{phone}/link", `the phone's owner types a pairing code: {"code":"ABCD-EFGH"}`, (*Simulator).postLink},
-		{"POST", "/accounts/{phone}/send", `the phone sends: {"to":"+5511…","text":"…","replyTo":"…","id":"…","via":"lid" or "pn"}, or instead of text: "edit":{"id":"…","text":"…"}, "delete":{"id":"…"}, "reaction":{"id":"…","emoji":"👍"}`, (*Simulator).postSend},
+		{"POST", "/accounts/{phone}/send", `the phone sends: {"to":"+5511…","text":"…","replyTo":"…","id":"…","via":"lid" or "pn","media":{"kind":"image|video|audio|voice|document|sticker","data":"<base64>" or "size":1000000,"mimeType":"…","fileName":"…","thumbnail":"<base64>"}}; text is the caption then. Instead of text and media: "edit":{"id":"…","text":"…"}, "delete":{"id":"…"}, "reaction":{"id":"…","emoji":"👍"}`, (*Simulator).postSend},
 		{"POST", "/accounts/{phone}/read", `the phone reads: {"chat":"+5511…","ids":["…"]}`, (*Simulator).postRead},
 		{"POST", "/accounts/{phone}/typing", `the phone types: {"to":"+5511…","state":"composing|recording|paused"}`, (*Simulator).postTyping},
 		{"GET", "/accounts/{phone}/inbox", "what the phone got: ?after=SEQ, and ?wait=10s to wait for the next", (*Simulator).getInbox},
+		{"GET", "/accounts/{phone}/media", "the phone fetches and decrypts a file of its inbox: ?id=MESSAGE", (*Simulator).getMedia},
+		{"DELETE", "/accounts/{phone}/media", "the server drops a file of the phone's inbox: ?id=MESSAGE, and &keep=true for the phone to keep it and upload it again when asked", (*Simulator).deleteMedia},
 		{"POST", "/accounts/{phone}/unlink", `the phone logs a companion out: {"device":1}`, (*Simulator).postUnlink},
 		{"POST", "/accounts/{phone}/companions", `a device is linked without a pairing: {"noiseKey":"<base64>","identityKey":…,"registrationId":1,"signedPreKey":{"id":1,"public":…,"signature":…},"preKeys":[{"id":1,"public":…}],"primary":{keys of a phone that does not run}}`, (*Simulator).postCompanion},
 		{"POST", "/faults", `what goes wrong next: {"kind":"drop|stall|stream-error|connect-failure|slow|duplicate|reorder","phone":"…","device":1,"primary":false,"code":503,"count":1,"delayMs":100}`, (*Simulator).postFault},
@@ -84,6 +86,8 @@ func problemOf(err error) (int, string) {
 		{phone.ErrBadQR, http.StatusBadRequest, "BAD_QR"},
 		{phone.ErrBadCode, http.StatusBadRequest, "BAD_CODE"},
 		{phone.ErrNoRequest, http.StatusConflict, "NO_PAIRING_REQUEST"},
+		{phone.ErrBadKind, http.StatusBadRequest, "BAD_KIND"},
+		{phone.ErrNoFile, http.StatusNotFound, "NO_SUCH_FILE"},
 		{phone.ErrUnknownUser, http.StatusNotFound, "UNKNOWN_USER"},
 		{phone.ErrUnlinked, http.StatusConflict, "PHONE_LOGGED_OUT"},
 		{phone.ErrRefused, http.StatusBadGateway, "REFUSED"},
@@ -157,6 +161,8 @@ func (s *Simulator) answer(w http.ResponseWriter, r *http.Request, e endpoint) {
 		writeError(w, err)
 	case answer == nil:
 		w.WriteHeader(status)
+	case isFile(answer):
+		answer.(*fetched).serve(w) //nolint:errcheck,forcetypeassert // just asked
 	default:
 		writeJSON(w, status, answer)
 	}

@@ -100,6 +100,18 @@ func TestNothingIsLostWhenBothSendAtOnce(t *testing.T) {
 // made beforehand, so that nothing but the two writers can be at fault.
 func TestMessagesAreLostWithoutTheGate(t *testing.T) {
 	t.Parallel()
+	const rounds = 10 // which messages are lost, and whether any are, is chance: most rounds lose several
+	for range rounds {
+		if lostWithoutTheGate(t) > 0 {
+			return
+		}
+	}
+	require.Fail(t, "nothing is lost without the gate: the test of the gate proves nothing")
+}
+
+// lostWithoutTheGate counts the messages that one round loses.
+func lostWithoutTheGate(t *testing.T) int {
+	t.Helper()
 	ctx := within(t)
 	d := newDuplex(t, false, 600)
 	_, err := d.contact.SendText(ctx, d.companion.dev.ID.User, "first", phone.SendOptions{})
@@ -115,5 +127,5 @@ func TestMessagesAreLostWithoutTheGate(t *testing.T) {
 	atPhone, atCompanion := d.settle(t, d.companion.sim.Relay())
 	lost := 2*(d.count+1) - len(atPhone) - len(atCompanion)
 	t.Logf("lost without the gate: %d of %d to the phone, %d to the companion", d.count+1-len(atPhone), d.count, d.count+1-len(atCompanion))
-	require.Positive(t, lost)
+	return lost
 }

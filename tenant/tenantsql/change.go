@@ -46,6 +46,10 @@ func (b *batch) apply(ctx context.Context, id tenant.ID, change tenant.Change, r
 		}
 		result.Messages = append(result.Messages, message)
 		result.Fresh = append(result.Fresh, fresh)
+	case tenant.SetPayload:
+		if err = b.setPayload(ctx, id, c); err != nil {
+			return fmt.Errorf("set payload: %w", err)
+		}
 	case tenant.SetStatus:
 		if err = b.setStatus(ctx, id, c); err != nil {
 			return fmt.Errorf("set status: %w", err)

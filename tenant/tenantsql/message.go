@@ -17,13 +17,13 @@ const (
 		COALESCE(m.chat_id, ''), COALESCE(m.message_id, ''), COALESCE(m.sender_id, ''), COALESCE(m.sender_name, ''),
 		COALESCE(m.from_me, FALSE), COALESCE(m.sent_at, 0), COALESCE(m.ord, 0), COALESCE(m.kind, ''), COALESCE(m.body, ''),
 		COALESCE(m.reply_to, ''), COALESCE(m.mentions, ''), COALESCE(m.status, 0), COALESCE(m.edited_at, 0),
-		COALESCE(m.deleted_at, 0), COALESCE(m.reactions, '')`
+		COALESCE(m.deleted_at, 0), COALESCE(m.reactions, ''), COALESCE(m.media, '')`
 
 	insertMessage = `
 		INSERT INTO message (
 			tenant_id, chat_id, message_id, sender_id, sender_hidden, sender_name, from_me, sent_at, ord, kind, body, folded,
-			reply_to, mentions, status, edited_at, deleted_at, payload, reactions, reactions_hidden
-		) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+			reply_to, mentions, status, edited_at, deleted_at, payload, reactions, reactions_hidden, media
+		) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 		ON CONFLICT (tenant_id, chat_id, message_id, sender_id) DO NOTHING`
 
 	selectMessageByKey = `
@@ -31,7 +31,7 @@ const (
 		FROM message m WHERE m.tenant_id=$1 AND m.chat_id=$2 AND m.message_id=$3 AND m.sender_id=$4`
 
 	updateContent = `
-		UPDATE message SET sender_name=$5, kind=$6, body=$7, folded=$8, reply_to=$9, mentions=$10, payload=$11
+		UPDATE message SET sender_name=$5, kind=$6, body=$7, folded=$8, reply_to=$9, mentions=$10, payload=$11, media=$12
 		WHERE tenant_id=$1 AND chat_id=$2 AND message_id=$3 AND sender_id=$4`
 
 	selectOwnMessages = `
@@ -48,9 +48,9 @@ const (
 
 // messageRow is a message while it is read.
 type messageRow struct {
-	message                   tenant.Message
-	sentAt, edited, deletedAt int64
-	mentions, reactions       string
+	message                    tenant.Message
+	sentAt, edited, deletedAt  int64
+	mentions, reactions, media string
 }
 
 // targets are where messageColumns are scanned to.
@@ -58,7 +58,7 @@ func (r *messageRow) targets() []any {
 	m := &r.message
 	return []any{
 		&m.ChatID, &m.ID, &m.SenderID, &m.SenderName, &m.FromMe, &r.sentAt, &m.Ord, &m.Type, &m.Text, &m.ReplyTo, &r.mentions,
-		&m.Status, &r.edited, &r.deletedAt, &r.reactions,
+		&m.Status, &r.edited, &r.deletedAt, &r.reactions, &r.media,
 	}
 }
 
@@ -72,8 +72,15 @@ func (r *messageRow) done() (tenant.Message, error) {
 		}
 	}
 	all, err := decodeReactions(r.reactions)
+	if err != nil {
+		return tenant.Message{}, err
+	}
 	m.Reactions = all.shown()
-	return m, err
+	if m.Media, err = decodeMedia(r.media); err != nil {
+		return tenant.Message{}, err
+	}
+	m.Locate()
+	return m, nil
 }
 
 func scanMessage(row dbutil.Scannable) (tenant.Message, error) {
@@ -127,6 +134,8 @@ func (b *batch) cleanMessage(ctx context.Context, id tenant.ID, m tenant.Message
 	m.Type = tenant.MessageType(tenant.CleanText(string(m.Type)))
 	m.SenderName = tenant.CleanText(m.SenderName)
 	m.Text = tenant.CleanText(m.Text)
+	m.Media = cleanMedia(m.Media)
+	m.Locate()
 	if m.Timestamp.IsZero() {
 		m.Timestamp = b.now
 	}
@@ -172,16 +181,20 @@ func (b *batch) putMessage(ctx context.Context, id tenant.ID, p tenant.PutMessag
 	if err != nil {
 		return m, false, err
 	}
+	media, err := encodeMedia(m.Media)
+	if err != nil {
+		return m, false, err
+	}
 	m.Ord = h.ord + 1
 	inserted, err := b.exec(ctx, id, insertMessage,
 		string(m.ChatID), string(m.ID), string(m.SenderID), m.SenderID.IsHidden(), m.SenderName, m.FromMe, m.Timestamp.UnixMilli(),
 		m.Ord, string(m.Type), m.Text, foldedText(m.Text), string(m.ReplyTo), mentions, int64(m.Status),
-		optionalMillis(m.EditedAt), optionalMillis(m.DeletedAt), m.Payload, reactions.text, reactions.hidden)
+		optionalMillis(m.EditedAt), optionalMillis(m.DeletedAt), m.Payload, reactions.text, reactions.hidden, media)
 	if err != nil {
 		return m, false, fmt.Errorf("insert: %w", err)
 	}
 	if inserted == 0 {
-		m, err = b.putAgain(ctx, id, p.Live, m, mentions)
+		m, err = b.putAgain(ctx, id, p.Live, m, mentions, media)
 		return m, false, err
 	}
 	h.ord++
@@ -207,7 +220,7 @@ func messageEvent(m *tenant.Message) tenant.EventType {
 // putAgain handles a message that is stored already: the content of a placeholder is filled in, anything else is left. Whoever
 // was told of the placeholder is told of the content.
 func (b *batch) putAgain(
-	ctx context.Context, id tenant.ID, live bool, m tenant.Message, mentions string,
+	ctx context.Context, id tenant.ID, live bool, m tenant.Message, mentions, media string,
 ) (tenant.Message, error) {
 	stored, err := scanMessageWithPayload(b.row(ctx, id, selectMessageByKey, string(m.ChatID), string(m.ID), string(m.SenderID)))
 	if err != nil {
@@ -218,9 +231,9 @@ func (b *batch) putAgain(
 	}
 	stored.SenderName = firstOf(m.SenderName, stored.SenderName)
 	stored.Type, stored.Text, stored.ReplyTo, stored.Mentions = m.Type, m.Text, m.ReplyTo, m.Mentions
-	stored.Payload = m.Payload
+	stored.Payload, stored.Media = m.Payload, m.Media
 	_, err = b.exec(ctx, id, updateContent, string(m.ChatID), string(m.ID), string(m.SenderID),
-		stored.SenderName, string(m.Type), m.Text, foldedText(m.Text), string(m.ReplyTo), mentions, m.Payload)
+		stored.SenderName, string(m.Type), m.Text, foldedText(m.Text), string(m.ReplyTo), mentions, m.Payload, media)
 	if err != nil {
 		return m, fmt.Errorf("replace placeholder: %w", err)
 	}

@@ -14,7 +14,7 @@ import (
 const updateRevised = `
 	UPDATE message
 	SET body=$5, folded=$6, reply_to=$7, mentions=$8, edited_at=$9, deleted_at=$10, payload=$11, reactions=$12,
-		reactions_hidden=$13
+		reactions_hidden=$13, media=$14
 	WHERE tenant_id=$1 AND chat_id=$2 AND message_id=$3 AND sender_id=$4`
 
 // revise applies an edit, a deletion or a reaction to its message, or keeps it until the message comes. It returns whether a
@@ -47,7 +47,7 @@ func (b *batch) reviseRow(ctx context.Context, id tenant.ID, row *messageRow, e 
 		return b.react(ctx, id, row, tenant.React{By: e.by, Emoji: e.body, At: e.at})
 	case e.kind == earlyDelete:
 		m.DeletedAt = &e.at
-		m.Text, m.ReplyTo, m.Mentions, m.Payload, m.Reactions, row.reactions = "", "", nil, nil, nil, ""
+		m.Text, m.ReplyTo, m.Mentions, m.Payload, m.Media, m.Reactions, row.reactions = "", "", nil, nil, nil, nil, ""
 		return true, b.storeRevised(ctx, id, row, tenant.EventMessageDeleted)
 	case m.Type == tenant.TypeUnsupported:
 		return false, b.keepEarly(ctx, id, e) // a placeholder: the content that is edited has not come
@@ -55,7 +55,7 @@ func (b *batch) reviseRow(ctx context.Context, id tenant.ID, row *messageRow, e 
 		return false, nil
 	}
 	m.EditedAt, m.Text, m.Mentions = &e.at, e.body, e.mentions
-	if e.payload != nil {
+	if e.payload != nil && m.Media == nil { // that of a file holds the keys to it
 		m.Payload = e.payload
 	}
 	return true, b.storeRevised(ctx, id, row, tenant.EventMessageEdited)
@@ -75,9 +75,13 @@ func (b *batch) storeRevised(ctx context.Context, id tenant.ID, row *messageRow,
 	if err != nil {
 		return err
 	}
+	media, err := encodeMedia(m.Media)
+	if err != nil {
+		return err
+	}
 	_, err = b.exec(ctx, id, updateRevised, string(m.ChatID), string(m.ID), string(m.SenderID),
 		m.Text, foldedText(m.Text), string(m.ReplyTo), mentions, optionalMillis(m.EditedAt), optionalMillis(m.DeletedAt),
-		m.Payload, reactions.text, reactions.hidden)
+		m.Payload, reactions.text, reactions.hidden, media)
 	if err != nil {
 		return fmt.Errorf("write: %w", err)
 	}

@@ -27,6 +27,7 @@ func Exercise(t *testing.T, newStore func(t *testing.T) tenant.Store) {
 	shared := map[string][]check{
 		"Messages":  messageChecks(),
 		"Revisions": revisionChecks(),
+		"Files":     mediaChecks(),
 		"Statuses":  statusChecks(),
 		"Chats":     chatChecks(),
 		"Lists":     listChecks(),

@@ -62,6 +62,7 @@ func (p *Phone) handleMessage(e *events.Message) bool {
 	}
 	entry := p.entryOf(KindMessage, e.Info.MessageSource, e.Info.Timestamp, []string{e.Info.ID})
 	entry.Text, entry.ReplyTo = text, replyTo
+	_, _, entry.File = fileOf(e.Message)
 	p.sent.remember(e.Info.Chat, e.Info.ID, e)
 	p.inbox.add(entry)
 	if e.Info.IsFromMe || e.Info.IsGroup || p.cfg.Autoreply == nil && !p.cfg.AutoRead {
@@ -113,6 +114,9 @@ func (p *Phone) numberOf(jid types.JID) string {
 
 // textOf answers what a message says and what it quotes. ok is false for messages that are not shown to people.
 func textOf(m *waE2E.Message) (text, replyTo string, ok bool) {
+	if part, caption, _ := fileOf(m); part != nil {
+		return caption, part.GetContextInfo().GetStanzaID(), true
+	}
 	switch {
 	case m.GetConversation() != "":
 		return m.GetConversation(), "", true

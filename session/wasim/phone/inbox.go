@@ -28,6 +28,7 @@ type Entry struct {
 	ReplyTo    string    `json:"replyTo,omitempty"` // id of the quoted message
 	Target     string    `json:"target,omitempty"`  // id of the message that an edit, a deletion or a reaction is about
 	Receipt    string    `json:"receipt,omitempty"` // delivered, read, played, sender…
+	File       *FileInfo `json:"file,omitempty"`    // of messages that are one; the text is its caption then
 	At         time.Time `json:"at"`
 }
 

@@ -5,7 +5,7 @@
 // they ask of their phone. It knows the server by protocol alone. Its sessions stand behind a gate, so that it loses
 // nothing when both sides send at once.
 //
-// A Phone owns all its goroutines: one keeps the connection, one answers companions, one answers messages (with
+// A Phone owns all its goroutines: one keeps the connection, one answers companions, one uploads files again, one answers messages (with
 // Autoreply), and one per pairing in progress. [Phone.Close] ends them and waits.
 package phone
 
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"go.mau.fi/whatsmeow"
+	waBinary "go.mau.fi/whatsmeow/binary"
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 
@@ -56,6 +57,8 @@ type Phone struct {
 	connected chan struct{} // buffered 1: login is complete
 	peerWork  chan *events.Message
 	replies   chan *events.Message
+	lostFiles chan *waBinary.Node // companions' requests for files that the server has dropped
+	dropped   droppedFiles
 
 	mu     sync.Mutex
 	online chan struct{} // closed while logged in; replaced when the connection is lost
@@ -81,6 +84,7 @@ func Start(ctx context.Context, cfg Config) (*Phone, error) {
 		connected: make(chan struct{}, 1),
 		peerWork:  make(chan *events.Message, queueSize),
 		replies:   make(chan *events.Message, queueSize),
+		lostFiles: make(chan *waBinary.Node, queueSize),
 		online:    make(chan struct{}),
 	}
 	p.gate = gate.Wrap(dev)
@@ -100,6 +104,7 @@ func Start(ctx context.Context, cfg Config) (*Phone, error) {
 	p.configure()
 	p.wg.Go(p.keepConnected)
 	p.wg.Go(p.answerCompanions)
+	p.wg.Go(p.bringFilesBack)
 	if cfg.AutoRead {
 		p.wg.Go(p.answerMessages)
 	}

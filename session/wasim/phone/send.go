@@ -43,22 +43,15 @@ type SendOptions struct {
 type outgoing struct {
 	id, text, replyTo string
 	onWirePN          bool
+	file              *waE2E.Message // nil: it is a text
 }
 
 // SendText sends a text to a phone number and answers its id once the server has it. It goes on over reconnects, always
 // with the same id, until ctx ends. Errors: ErrBadNumber, ErrUnknownUser, ErrRefused, ErrClosed, ErrUnlinked.
 func (p *Phone) SendText(ctx context.Context, to, text string, opts SendOptions) (string, error) {
-	number, err := Number(to)
+	jid, err := p.recipient(ctx, to, opts)
 	if err != nil {
 		return "", err
-	}
-	jid := types.NewJID(number, types.DefaultUserServer)
-	lid, err := p.lidOf(ctx, jid) // whatsmeow's own error for an unknown user has no name
-	if err != nil {
-		return "", err
-	}
-	if opts.ViaLID {
-		jid = lid
 	}
 	return p.send(ctx, jid, outgoing{id: opts.ID, text: text, replyTo: opts.ReplyTo, onWirePN: opts.ViaPN && !opts.ViaLID})
 }
@@ -84,6 +77,9 @@ func (p *Phone) send(ctx context.Context, to types.JID, out outgoing) (string, e
 
 func (p *Phone) compose(to types.JID, out outgoing) *waE2E.Message {
 	if out.replyTo == "" {
+		if out.file != nil {
+			return out.file
+		}
 		return &waE2E.Message{Conversation: new(out.text)}
 	}
 	info := &waE2E.ContextInfo{StanzaID: new(out.replyTo)}
@@ -96,6 +92,9 @@ func (p *Phone) compose(to types.JID, out outgoing) *waE2E.Message {
 		}
 	}
 	info.Participant = new(author.ToNonAD().String())
+	if out.file != nil {
+		return withContext(out.file, info)
+	}
 	return &waE2E.Message{ExtendedTextMessage: &waE2E.ExtendedTextMessage{Text: new(out.text), ContextInfo: info}}
 }
 
@@ -158,8 +157,15 @@ func (p *Phone) sendOnWirePN(ctx context.Context, to types.JID, id string, msg *
 		content = append(content, inner.MakeDeviceIdentityNode())
 	}
 	return p.sendAndWait(ctx, waBinary.Node{
-		Tag: "message", Attrs: waBinary.Attrs{"id": id, "type": "text", "to": to}, Content: content,
+		Tag: "message", Attrs: waBinary.Attrs{"id": id, "type": stanzaType(msg), "to": to}, Content: content,
 	})
+}
+
+func stanzaType(msg *waE2E.Message) string {
+	if part, _, _ := fileOf(msg); part != nil {
+		return "media"
+	}
+	return "text"
 }
 
 // sendAndWait sends a stanza and waits for its acknowledgement.

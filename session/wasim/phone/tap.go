@@ -11,6 +11,13 @@ import (
 
 // tap sees each stanza before whatsmeow handles it. It must not block or change anything.
 func (p *Phone) tap(n *waBinary.Node) {
+	if n.Tag == "receipt" && n.AttrGetter().OptionalString("type") == "server-error" {
+		select {
+		case p.lostFiles <- n:
+		default: // a real phone may stay silent too
+		}
+		return
+	}
 	if n.Tag != "notification" {
 		return
 	}
