@@ -233,22 +233,22 @@ func TestAPictureTellsItsSize(t *testing.T) {
 // TestAnUploadIsTriedAgain has the media server cut an upload off before it takes the file.
 func TestAnUploadIsTriedAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, sqlite())
+	var attempts, fail atomic.Int64
+	w := newWorld(t, sqlite(), func(w *world) { // before the fleet starts: its sessions read the field
+		whole := w.clients.Media.Transport
+		w.clients.Media.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost && attempts.Add(1) <= fail.Load() {
+				_, _ = io.CopyN(io.Discard, r.Body, 1000)
+				_ = r.Body.Close()
+				return nil, io.ErrUnexpectedEOF
+			}
+			return whole.RoundTrip(r)
+		})
+	})
 	c := w.paired(wasim.PhoneConfig{})
 	ana := w.phone(wasim.PhoneConfig{})
 	chat := c.chatID(ana)
 	c.send(chat, "hello")
-	whole := w.clients.Media.Transport
-	var attempts atomic.Int64
-	var fail atomic.Int64
-	w.clients.Media.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
-		if r.Method == http.MethodPost && attempts.Add(1) <= fail.Load() {
-			_, _ = io.CopyN(io.Discard, r.Body, 1000)
-			_ = r.Body.Close()
-			return nil, io.ErrUnexpectedEOF
-		}
-		return whole.RoundTrip(r)
-	})
 	data := noise(200_000, 9)
 	fail.Store(2)
 	sent, err := c.sendFile(chat, data, session.FileMessage{Kind: tenant.TypeDocument, MimeType: "application/pdf"})
@@ -272,14 +272,25 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 
 func TestWhatWhatsAppDeliversIsVerified(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, sqlite())
+	var change atomic.Pointer[func(*http.Response)] // what happens to downloads; others download at the same time
+	w := newWorld(t, sqlite(), func(w *world) {
+		whole := w.clients.Media.Transport
+		w.clients.Media.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			resp, err := whole.RoundTrip(r)
+			if fn := change.Load(); err == nil && r.Method == http.MethodGet && fn != nil {
+				body := resp.Body
+				(*fn)(resp)
+				resp.Body = both{resp.Body, body}
+			}
+			return resp, err
+		})
+	})
 	c := w.paired(wasim.PhoneConfig{})
 	ana := w.phone(wasim.PhoneConfig{})
 	chat := c.chatID(ana)
 	id, err := ana.SendFile(within(t), c.phone.Number(), phone.File{Kind: phone.FileVideo, Data: noise(100_000, 4)}, phone.SendOptions{})
 	require.NoError(t, err)
 	c.message(chat, id, nil)
-	whole := w.clients.Media.Transport
 	for name, tc := range map[string]struct {
 		change func(*http.Response)
 		want   error
@@ -292,15 +303,7 @@ func TestWhatWhatsAppDeliversIsVerified(t *testing.T) {
 		"Short":   {func(r *http.Response) { r.Body = io.NopCloser(io.LimitReader(r.Body, 5)) }, session.ErrMediaDamaged},
 		"Failing": {func(r *http.Response) { r.StatusCode = http.StatusInternalServerError }, session.ErrTransfer},
 	} {
-		w.clients.Media.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
-			resp, err := whole.RoundTrip(r)
-			if err == nil && r.Method == http.MethodGet {
-				body := resp.Body
-				tc.change(resp)
-				resp.Body = both{resp.Body, body}
-			}
-			return resp, err
-		})
+		change.Store(&tc.change)
 		_, err = c.fetch(chat, id)
 		require.ErrorIs(t, err, tc.want, name)
 	}
