@@ -19,6 +19,8 @@ type PutMessage struct {
 	Live bool
 	// ChatName names the chat if it has no name yet, e.g. a group's subject. Optional.
 	ChatName string
+	// Spend is what the message takes from the tenant's budgets, if it is stored first by this commit.
+	Spend Spend
 }
 
 // SetPayload replaces the payload of a stored message, and nothing else: a file has moved at WhatsApp. A message that is not
@@ -45,11 +47,13 @@ type LinkIDs struct {
 	LID, Phone ChatID // …@lid and …@c.us
 }
 
-// PutContact names a person. Empty members leave what is known.
+// PutContact names a person, and journals contact.updated if the person was called otherwise. Empty members leave what is known.
 type PutContact struct {
 	ID       ChatID
 	PushName string // the name that the person gave themselves
 	Name     string // the name in the account's own address book
+	// Quiet journals nothing of it: it is one of the many that come with a history, or with the whole address book.
+	Quiet bool
 }
 
 // PutChat makes a chat known or changes it. Nil members leave what is known.
@@ -62,16 +66,22 @@ type PutChat struct {
 	Muted    *time.Time // zero: not muted
 	// Activity is when something happened last in the chat, for history of which no message was stored.
 	Activity time.Time
+	// IfStored leaves a chat that is not stored: what is said of it is what goes without saying.
+	IfStored bool
 }
 
-// MarkRead sets a chat's unread count to zero: the account read it, here or elsewhere.
-type MarkRead struct{ ChatID ChatID }
+// MarkRead sets a chat's unread count to zero: the account read it, here or elsewhere. With Until, messages that are newer stay
+// unread.
+type MarkRead struct {
+	ChatID ChatID
+	Until  time.Time // zero: all
+}
 
 // DeleteChat deletes a chat and its messages here; WhatsApp is not told (client API v2 §5). Commit returns ErrChatNotFound when
 // there is none.
 type DeleteChat struct{ ID ChatID }
 
-// SetSession stores the session's row. It journals session.status when State, Reason or Ready differ from what is stored.
+// SetSession stores the session's row. It journals session.status when State, Reason, Ready or Reachout differ from what is stored.
 type SetSession struct{ Session Session }
 
 func (PutMessage) isChange() {}
@@ -93,8 +103,12 @@ type Result struct {
 	Messages []Message
 	// Fresh says, for each PutMessage in order, whether this commit stored the message first.
 	Fresh []bool
-	// Revised says, for each EditMessage, RevokeMessage and React in order, whether a message changed by it.
+	// Revised says, for each EditMessage, RevokeMessage, React and CastVote in order, whether a message changed by it.
 	Revised []bool
+	// Missed holds the groups of which more has happened than is stored: WhatsApp has to be asked.
+	Missed []ChatID
+	// Unopened counts the votes that their polls' secrets did not open: they are dropped.
+	Unopened int
 }
 
 // Session is a tenant's link to WhatsApp as it is kept over restarts.
@@ -111,4 +125,6 @@ type Session struct {
 	Until time.Time
 	// PairedAt is when the device was linked, or zero.
 	PairedAt time.Time
+	// Reachout is WhatsApp's reach-out time lock of the account; the zero value when there is none.
+	Reachout ReachoutLock
 }

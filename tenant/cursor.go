@@ -14,6 +14,10 @@ const (
 	cursorChat    = "chat"
 	cursorMessage = "message"
 	cursorTenant  = "tenant"
+	// The operator's lists.
+	cursorAudit    = "audit"
+	cursorDeletion = "deletion"
+	cursorUsage    = "usage"
 )
 
 // Cursor names the chat's place in a list of chats: the next page starts behind it.
@@ -41,7 +45,12 @@ func (m *Message) Cursor() string {
 
 // ParseMessageCursor reads what [Message.Cursor] made. Returns ErrInvalidCursor.
 func ParseMessageCursor(s string) (at time.Time, ord int64, err error) {
-	parts, err := decodeCursor(cursorMessage, s)
+	return parseTimeCursor(cursorMessage, s)
+}
+
+// parseTimeCursor reads a cursor of a list that is ordered by a time and a number.
+func parseTimeCursor(kind, s string) (at time.Time, number int64, err error) {
+	parts, err := decodeCursor(kind, s)
 	if err != nil {
 		return time.Time{}, 0, err
 	}
@@ -49,10 +58,10 @@ func ParseMessageCursor(s string) (at time.Time, ord int64, err error) {
 	if err != nil {
 		return time.Time{}, 0, err
 	}
-	if ord, err = cursorNumber(parts[1]); err != nil {
+	if number, err = cursorNumber(parts[1]); err != nil {
 		return time.Time{}, 0, err
 	}
-	return time.UnixMilli(ms).UTC(), ord, nil
+	return time.UnixMilli(ms).UTC(), number, nil
 }
 
 // Cursor names the tenant's place in the list of tenants.
@@ -77,7 +86,7 @@ func encodeCursor(kind, a, b string) string {
 
 func decodeCursor(kind, s string) ([2]string, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil {
+	if err != nil || base64.RawURLEncoding.EncodeToString(raw) != s { // it passes over line breaks, and bits that are left over
 		return [2]string{}, fmt.Errorf("%w: not base64", ErrInvalidCursor)
 	}
 	parts := strings.SplitN(string(raw), "|", 3)

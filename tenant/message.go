@@ -113,9 +113,15 @@ type Message struct {
 	ReplyTo    MessageID   `json:"replyTo,omitempty" doc:"The id of the message that this one answers."`
 	Mentions   []ChatID    `json:"mentions,omitempty" doc:"Who is mentioned in the text."`
 	Status     Status      `json:"status" enum:"pending,sent,delivered,read,played,failed,received" doc:"How far the message has come; received for messages of others." example:"sent"`
+	Poll       *Poll       `json:"poll,omitempty" doc:"The question and its votes, of polls."`
 	Reactions  []Reaction  `json:"reactions,omitempty" doc:"What people reacted with, one each."`
 	EditedAt   *time.Time  `json:"editedAt,omitempty" doc:"When it was edited last."`
 	DeletedAt  *time.Time  `json:"deletedAt,omitempty" doc:"When it was deleted for everyone; a deleted message has no content."`
+
+	Location     *Location     `json:"location,omitempty" doc:"The place, of messages that are one."`
+	Contacts     []ContactCard `json:"contacts,omitempty" doc:"The contact cards, of messages that are some."`
+	Forwarded    bool          `json:"forwarded,omitempty" doc:"Whether it was forwarded."`
+	ForwardScore int           `json:"forwardScore,omitempty" doc:"How many times it was forwarded on its way, as its sender counts; WhatsApp calls five and more many." example:"1"`
 
 	// Payload is the message in WhatsApp's own encoding (a waE2E.Message protobuf): what we sent, to send it again under the same
 	// id and to answer retries, or what we received: a file, to fetch and decrypt it, and what we could not read (type

@@ -2,7 +2,7 @@ package tenant
 
 import "time"
 
-// Edits, deletions and reactions are about a message, which its chat, id and sender name. One that comes before its message is
+// Edits, deletions, reactions and votes are about a message, which its chat, id and sender name. One that comes before its message is
 // kept for a while and applied when the message comes; of two of the same kind the later counts, in whatever order they come.
 
 // EditMessage replaces a message's text and journals message.edited. Only the sender edits: whoever calls knows that it was them.

@@ -215,6 +215,16 @@ func TestCursors(t *testing.T) {
 	require.Equal(t, at, sent)
 	require.EqualValues(t, 42, ord)
 
+	contact := tenant.Contact{ID: "5511999990001@c.us", SortName: "ana|maria 山"}
+	person, name, err := tenant.ParseContactCursor(contact.Cursor())
+	require.NoError(t, err)
+	require.Equal(t, contact.ID, person)
+	require.Equal(t, contact.SortName, name)
+	for _, bad := range []string{"", "%", chat.Cursor(), message.Cursor()} {
+		_, _, err = tenant.ParseContactCursor(bad)
+		require.ErrorIs(t, err, tenant.ErrInvalidCursor, bad)
+	}
+
 	id := tenant.NewID()
 	parsed, err := tenant.ParseIDCursor(id.Cursor())
 	require.NoError(t, err)

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -20,31 +18,31 @@ import (
 )
 
 const (
-	selectHead = `SELECT seq, ord, version, early FROM head WHERE tenant_id=$1`
+	selectHead = `SELECT seq, ord, version, early, stored FROM head WHERE tenant_id=$1`
 
-	// updateHeads is completed by one tuple of (tenant, seq, ord, version, early) for each tenant. A tenant whose version is another
+	// updateHeads is completed by one tuple of (tenant, seq, ord, version, early, stored) for each tenant. A tenant whose version is another
 	// than the one that was read is left out, which shows in the number of rows.
 	updateHeads = `
-		UPDATE head SET seq=v.column2, ord=v.column3, version=head.version+1, early=v.column5
+		UPDATE head SET seq=v.column2, ord=v.column3, version=head.version+1, early=v.column5, stored=v.column6
 		FROM (VALUES %s) v
 		WHERE head.tenant_id=v.column1 AND head.version=v.column4`
-	updateHeadsTuple = `(CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT))`
+	updateHeadsTuple = `(CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT))`
 
 	insertEvents      = `INSERT INTO journal (tenant_id, seq, kind, created_at, data) VALUES %s`
 	insertEventsTuple = `(?, ?, ?, ?, ?)`
 )
 
 // head is how far a tenant's numbers have come: seq counts events, ord messages, version commits. early is how
-// many changes wait for their message.
+// many changes wait for their message, stored about how many bytes of messages and events are kept.
 type head struct {
-	seq, ord, version, early int64
+	seq, ord, version, early, stored int64
 	// moved says that the transaction at hand changes something of the tenant's.
 	moved bool
 }
 
 // next is the head after the commit.
 func (h *head) next() head {
-	return head{seq: h.seq, ord: h.ord, version: h.version + 1, early: h.early}
+	return head{seq: h.seq, ord: h.ord, version: h.version + 1, early: h.early, stored: h.stored}
 }
 
 // chatKey names a chat, a contact or a LID of a tenant.
@@ -55,7 +53,7 @@ type chatKey struct {
 
 // batch is one transaction of the committer. What several changes touch is read once and written once, by flush.
 type batch struct {
-	tx     dbutil.Execable
+	tx     transaction
 	now    time.Time
 	known  *lru.Cache[tenant.ID, head]
 	writes int // grows with each change, in memory or in the database
@@ -64,10 +62,25 @@ type batch struct {
 	chats    map[chatKey]*chatRow
 	contacts map[chatKey]contact
 	phones   map[chatKey]tenant.ChatID // by LID; the LID itself where nothing is known
+	lids     map[chatKey]tenant.ChatID // by phone number; empty where nothing is known
+	stored   map[rowKey]bool           // whether there is such a message
+	own      map[rowKey][]ownRow       // messages of ours, by chat and id
+	quiet    set[idKey]                // messages for which nothing waits
+	sessions map[tenant.ID]tenant.Session
+	blocked  map[tenant.ID][]tenant.ChatID // whom accounts block, as long as nothing but their sessions has changed
+
+	traceless set[chatKey] // LIDs under which nothing was stored when the batch began
+	met       set[chatKey] // LIDs under which the batch may have stored something
+
+	unwritten
+	failed   error // of settling: any job's changes may be to blame
 	events   []journalRow
 	grown    map[tenant.ID]struct{} // tenants with new events
 	deleted  map[tenant.ID]struct{}
 	keys     []tenant.KeyID // those that changed
+	unopened int            // votes so far that did not open
+	usage    map[tenantDay]tenant.Usage
+	boarding boarding // what devices' stores take along
 }
 
 // journalRow is an event that waits for flush.
@@ -78,15 +91,24 @@ type journalRow struct {
 	data   []byte
 }
 
-func newBatch(tx dbutil.Execable, known *lru.Cache[tenant.ID, head], now time.Time) *batch {
+func newBatch(tx transaction, known *lru.Cache[tenant.ID, head], now time.Time) *batch {
 	return &batch{
 		tx: tx, known: known, now: time.UnixMilli(now.UnixMilli()).UTC(),
 		heads:    map[tenant.ID]*head{},
 		chats:    map[chatKey]*chatRow{},
 		contacts: map[chatKey]contact{},
 		phones:   map[chatKey]tenant.ChatID{},
-		grown:    map[tenant.ID]struct{}{},
-		deleted:  map[tenant.ID]struct{}{},
+		lids:     map[chatKey]tenant.ChatID{},
+		stored:   map[rowKey]bool{},
+		own:      map[rowKey][]ownRow{},
+		quiet:    set[idKey]{},
+		met:      set[chatKey]{},
+		sessions: map[tenant.ID]tenant.Session{},
+		blocked:  map[tenant.ID][]tenant.ChatID{},
+
+		traceless: set[chatKey]{},
+		grown:     map[tenant.ID]struct{}{},
+		deleted:   map[tenant.ID]struct{}{},
 	}
 }
 
@@ -100,7 +122,7 @@ func (b *batch) head(ctx context.Context, id tenant.ID) (*head, error) {
 		return &known, nil
 	}
 	h := &head{}
-	err := b.tx.QueryRowContext(ctx, selectHead, string(id)).Scan(&h.seq, &h.ord, &h.version, &h.early)
+	err := b.tx.QueryRowContext(ctx, selectHead, string(id)).Scan(&h.seq, &h.ord, &h.version, &h.early, &h.stored)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, tenant.ErrNotFound
 	}
@@ -131,8 +153,31 @@ func (b *batch) exec(ctx context.Context, id tenant.ID, query string, args ...an
 	return b.execBare(ctx, query, append([]any{string(id)}, args...)...)
 }
 
+// move is exec for statements that delete messages or give them other ids.
+func (b *batch) move(ctx context.Context, id tenant.ID, query string, args ...any) (int64, error) {
+	clear(b.stored) // what was looked up is asked for again
+	clear(b.own)
+	return b.exec(ctx, id, query, args...)
+}
+
 // execBare runs a statement without moving a tenant's head.
 func (b *batch) execBare(ctx context.Context, query string, args ...any) (int64, error) {
+	if err := b.settle(ctx); err != nil {
+		b.failed = cmp.Or(b.failed, err) // what waited was not this statement's
+		return 0, err
+	}
+	return b.execBeside(ctx, query, args...)
+}
+
+// beside is exec for tables of which nothing waits to be written; see [unwritten].
+func (b *batch) beside(ctx context.Context, id tenant.ID, query string, args ...any) (int64, error) {
+	if _, err := b.touch(ctx, id); err != nil {
+		return 0, err
+	}
+	return b.execBeside(ctx, query, append([]any{string(id)}, args...)...)
+}
+
+func (b *batch) execBeside(ctx context.Context, query string, args ...any) (int64, error) {
 	b.writes++
 	result, err := b.tx.ExecContext(ctx, query, args...)
 	if err != nil {
@@ -141,8 +186,16 @@ func (b *batch) execBare(ctx context.Context, query string, args ...any) (int64,
 	return result.RowsAffected()
 }
 
-// row runs a query of a tenant's.
+// row runs a query of a tenant's. What waits is written before; should that fail, the batch has failed, whatever the row says.
 func (b *batch) row(ctx context.Context, id tenant.ID, query string, args ...any) *sql.Row {
+	if err := b.settle(ctx); err != nil {
+		b.failed = cmp.Or(b.failed, err)
+	}
+	return b.rowBeside(ctx, id, query, args...)
+}
+
+// rowBeside is row for tables of which nothing waits to be written.
+func (b *batch) rowBeside(ctx context.Context, id tenant.ID, query string, args ...any) *sql.Row {
 	return b.tx.QueryRowContext(ctx, query, append([]any{string(id)}, args...)...)
 }
 
@@ -157,23 +210,23 @@ func (b *batch) emit(ctx context.Context, id tenant.ID, kind tenant.EventType, d
 		return err
 	}
 	h.seq++
+	h.stored += eventWeight(encoded)
 	b.events = append(b.events, journalRow{tenant: id, seq: h.seq, kind: kind, data: encoded})
 	b.grown[id] = struct{}{}
 	return nil
 }
 
-// flush writes what was kept in memory. Heads come first: a second writer waits there, and finds out before it has done harm.
-func (b *batch) flush(ctx context.Context) error {
-	if err := b.flushHeads(ctx); err != nil {
-		return err
-	}
-	if err := b.flushChats(ctx); err != nil {
-		return err
-	}
-	return b.flushEvents(ctx)
+// flush writes what was kept in memory, and what comes last. Heads come first: a second writer waits there, and finds out before it has
+// done harm.
+func (b *batch) flush(ctx context.Context, last ...statement) error {
+	waiting := b.unwritten
+	b.unwritten = unwritten{}
+	return b.tx.together(ctx, slices.Concat(
+		b.headWrites(), waiting.writes(b), b.chatWrites(), b.usageWrites(b.usage), b.deviceWrites(), b.eventWrites(), last,
+	))
 }
 
-func (b *batch) flushHeads(ctx context.Context) error {
+func (b *batch) headWrites() []statement {
 	type row struct {
 		tenant.ID
 		*head
@@ -184,33 +237,32 @@ func (b *batch) flushHeads(ctx context.Context) error {
 			moved = append(moved, row{id, b.heads[id]})
 		}
 	}
-	written, err := insertMany(ctx, b.tx, updateHeads, updateHeadsTuple, moved, func(r row) []any {
-		return []any{string(r.ID), r.seq, r.ord, r.version, r.early}
+	all := manyWrites("write heads", updateHeads, updateHeadsTuple, moved, func(r row) []any {
+		return []any{string(r.ID), r.seq, r.ord, r.version, r.early, r.stored}
 	})
-	if err != nil {
-		return fmt.Errorf("write heads: %w", err)
+	left := int64(len(moved))
+	for i := range all {
+		all[i].took = func(rows int64) error {
+			if left -= rows; i == len(all)-1 && left != 0 {
+				return errFenced
+			}
+			return nil
+		}
 	}
-	if written != int64(len(moved)) {
-		return errFenced
-	}
-	return nil
+	return all
 }
 
-func (b *batch) flushEvents(ctx context.Context) error {
+func (b *batch) eventWrites() []statement {
 	events := slices.DeleteFunc(b.events, func(e journalRow) bool {
 		_, gone := b.deleted[e.tenant]
 		return gone
 	})
-	_, err := insertMany(ctx, b.tx, insertEvents, insertEventsTuple, events, func(e journalRow) []any {
+	return manyWrites("write journal", insertEvents, insertEventsTuple, events, func(e journalRow) []any {
 		return []any{string(e.tenant), e.seq, string(e.kind), b.now.UnixMilli(), string(e.data)}
 	})
-	if err != nil {
-		return fmt.Errorf("write journal: %w", err)
-	}
-	return nil
 }
 
-func (b *batch) flushChats(ctx context.Context) error {
+func (b *batch) chatWrites() []statement {
 	var dirty []*chatRow
 	for key, chat := range b.chats {
 		if _, gone := b.deleted[key.tenant]; !gone && chat.dirty && chat.exists {
@@ -220,59 +272,16 @@ func (b *batch) flushChats(ctx context.Context) error {
 	slices.SortFunc(dirty, func(x, y *chatRow) int {
 		return cmp.Or(cmp.Compare(x.tenant, y.tenant), cmp.Compare(x.chat.ID, y.chat.ID))
 	})
-	if _, err := insertMany(ctx, b.tx, upsertChats, upsertChatsTuple, dirty, (*chatRow).values); err != nil {
-		return fmt.Errorf("write chats: %w", err)
-	}
-	return nil
+	return manyWrites("write chats", upsertChats, upsertChatsTuple, dirty, (*chatRow).values)
 }
 
-// maxTuples bounds the statements that insertMany makes. Together with tuples in powers of two it bounds their number, too: the
-// driver keeps each text prepared.
-const maxTuples = 32
-
-// insertMany completes a statement by the tuples of many rows and runs it, in as few pieces as may be. It returns the number of
-// rows that were written.
-func insertMany[T any](
-	ctx context.Context, tx dbutil.Execable, statement, tuple string, items []T, values func(T) []any,
-) (written int64, err error) {
-	for len(items) > 0 {
-		size := maxTuples
-		for size > len(items) {
-			size /= 2
-		}
-		var args []any
-		for _, item := range items[:size] {
-			args = append(args, values(item)...)
-		}
-		result, err := tx.ExecContext(ctx, fmt.Sprintf(statement, tuples(tuple, size)), args...)
-		if err != nil {
-			return written, err
-		}
-		n, err := result.RowsAffected()
-		if err != nil {
-			return written, err
-		}
-		written += n
-		items = items[size:]
+// ask runs a query in a batch, once what waits is written, and scans all that it yields.
+func ask[T any](
+	ctx context.Context, b *batch, scan func(dbutil.Scannable) (T, error), query string, args ...any,
+) ([]T, error) {
+	if err := b.settle(ctx); err != nil {
+		b.failed = cmp.Or(b.failed, err)
+		return nil, err
 	}
-	return written, nil
-}
-
-// tuples repeats a tuple, with its question marks numbered as parameters.
-func tuples(tuple string, n int) string {
-	var text strings.Builder
-	for i, parameter := 0, 1; i < n; i++ {
-		if i > 0 {
-			text.WriteString(", ")
-		}
-		pieces := strings.Split(tuple, "?")
-		for j, piece := range pieces {
-			text.WriteString(piece)
-			if j < len(pieces)-1 {
-				text.WriteString("$" + strconv.Itoa(parameter))
-				parameter++
-			}
-		}
-	}
-	return text.String()
+	return collect(ctx, b.tx, scan, query, args...)
 }

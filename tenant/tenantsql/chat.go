@@ -15,22 +15,23 @@ import (
 const (
 	chatColumns = `
 		c.chat_id, c.kind, c.lid, c.given_name, c.name, c.unread, c.archived, c.pinned, c.muted_until, c.last_sent_at,
-		c.last_ord, c.activity, c.created_at, c.updated_at`
+		c.last_ord, c.activity, c.created_at, c.updated_at, c.read_until, c.heard, ` + chatGroupColumns
 
-	selectChatRow = `SELECT ` + chatColumns + ` FROM chat c WHERE c.tenant_id=$1 AND c.chat_id=$2`
+	selectChatRow = `SELECT ` + chatColumns + ` FROM chat c ` + joinGroup + ` WHERE c.tenant_id=$1 AND c.chat_id=$2`
 
 	// upsertChats is completed by the tuples of many chats.
 	upsertChats = `
 		INSERT INTO chat (
 			tenant_id, chat_id, kind, lid, given_name, name, folded, unread, archived, pinned, muted_until, last_sent_at,
-			last_ord, activity, created_at, updated_at
+			last_ord, activity, created_at, updated_at, read_until, heard
 		) VALUES %s
 		ON CONFLICT (tenant_id, chat_id) DO UPDATE SET
 			kind=excluded.kind, lid=excluded.lid, given_name=excluded.given_name, name=excluded.name,
 			folded=excluded.folded, unread=excluded.unread, archived=excluded.archived, pinned=excluded.pinned,
 			muted_until=excluded.muted_until, last_sent_at=excluded.last_sent_at, last_ord=excluded.last_ord,
-			activity=excluded.activity, created_at=excluded.created_at, updated_at=excluded.updated_at`
-	upsertChatsTuple = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+			activity=excluded.activity, created_at=excluded.created_at, updated_at=excluded.updated_at,
+			read_until=excluded.read_until, heard=excluded.heard`
+	upsertChatsTuple = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 	deleteChatRow      = `DELETE FROM chat WHERE tenant_id=$1 AND chat_id=$2`
 	deleteChatMessages = `DELETE FROM message WHERE tenant_id=$1 AND chat_id=$2`
@@ -43,6 +44,8 @@ type chatRow struct {
 	given  string
 	// lastSentAt and lastOrd name the newest message; 0 and 0 when there is none.
 	lastSentAt, lastOrd int64
+	// readUntil is up to when the account has read the chat, in ms.
+	readUntil int64
 
 	exists bool // whether there is such a chat now
 	dirty  bool // whether flush must write it
@@ -55,15 +58,19 @@ func scanChatRow(row dbutil.Scannable) (*chatRow, error) {
 
 func (r *chatRow) scan(row dbutil.Scannable, more ...any) error {
 	var muted, activity, created, updated int64
+	var group groupLook
+	var role tenant.Role
 	c := &r.chat
 	err := row.Scan(append([]any{
 		&c.ID, &c.Type, &c.LID, &r.given, &c.Name, &c.UnreadCount, &c.Archived, &c.Pinned, &muted, &r.lastSentAt,
-		&r.lastOrd, &activity, &created, &updated,
+		&r.lastOrd, &activity, &created, &updated, &r.readUntil, &c.Heard,
+		&group.description, &group.owner, &group.size, &role, &group.announce, &group.locked,
 	}, more...)...)
 	if err != nil {
 		return err
 	}
 	c.Phone = c.ID.Phone()
+	r.showGroup(group.description, group.owner, group.size, role, group.announce, group.locked)
 	c.MutedUntil = optionalTime(muted)
 	c.LastMessageAt = optionalTime(r.lastSentAt)
 	c.Activity = time.UnixMilli(activity).UTC()
@@ -77,7 +84,7 @@ func (r *chatRow) values() []any {
 	return []any{
 		string(r.tenant), string(c.ID), string(c.Type), c.LID, r.given, c.Name, fold(c.Name + "\n" + c.Phone), c.UnreadCount,
 		c.Archived, c.Pinned, optionalMillis(c.MutedUntil), r.lastSentAt,
-		r.lastOrd, c.Activity.UnixMilli(), millis(c.CreatedAt), millis(c.UpdatedAt),
+		r.lastOrd, c.Activity.UnixMilli(), millis(c.CreatedAt), millis(c.UpdatedAt), r.readUntil, c.Heard,
 	}
 }
 
@@ -117,8 +124,19 @@ func (b *batch) makeChat(ctx context.Context, r *chatRow) error {
 			return err
 		}
 		r.chat.LID = string(lid)
+	default:
+		g, err := b.group(ctx, r.tenant, chatID)
+		if err != nil {
+			return err
+		}
+		if err = b.showGroup(ctx, r, &g.group); err != nil {
+			return err
+		}
 	}
 	if err := b.nameChat(ctx, r); err != nil {
+		return err
+	}
+	if err := b.catchUpReads(ctx, r); err != nil {
 		return err
 	}
 	return b.changed(ctx, r)
@@ -179,11 +197,12 @@ type look struct {
 	unread           int
 	archived, pinned bool
 	muted            int64
+	group            groupLook
 }
 
 func (r *chatRow) look() look {
 	c := &r.chat
-	return look{c.Name, c.LID, c.UnreadCount, c.Archived, c.Pinned, optionalMillis(c.MutedUntil)}
+	return look{c.Name, c.LID, c.UnreadCount, c.Archived, c.Pinned, optionalMillis(c.MutedUntil), lookOfGroup(c)}
 }
 
 // announce journals chat.updated if the chat looks other than before.
@@ -206,6 +225,9 @@ func (b *batch) putChat(ctx context.Context, id tenant.ID, p tenant.PutChat) err
 	if err != nil {
 		return err
 	}
+	if p.IfStored && !r.exists {
+		return nil
+	}
 	before, activity := look{}, r.chat.Activity
 	if r.exists {
 		before = r.look()
@@ -213,7 +235,11 @@ func (b *batch) putChat(ctx context.Context, id tenant.ID, p tenant.PutChat) err
 		return err
 	}
 	given := r.given
-	if p.Name != nil {
+	named, err := b.namedByGroup(ctx, id, chatID)
+	if err != nil {
+		return err
+	}
+	if p.Name != nil && !named {
 		r.given = tenant.CleanText(*p.Name)
 		if err = b.nameChat(ctx, r); err != nil {
 			return err
@@ -241,23 +267,6 @@ func (b *batch) putChat(ctx context.Context, id tenant.ID, p tenant.PutChat) err
 	return b.announce(ctx, r, before)
 }
 
-func (b *batch) markRead(ctx context.Context, id tenant.ID, m tenant.MarkRead) error {
-	chatID, err := b.resolve(ctx, id, cleanID(m.ChatID))
-	if err != nil {
-		return err
-	}
-	r, err := b.chat(ctx, id, chatID)
-	if err != nil || !r.exists || r.chat.UnreadCount == 0 {
-		return err
-	}
-	before := r.look()
-	r.chat.UnreadCount = 0
-	if err = b.changed(ctx, r); err != nil {
-		return err
-	}
-	return b.announce(ctx, r, before)
-}
-
 func (b *batch) deleteChat(ctx context.Context, id tenant.ID, d tenant.DeleteChat) error {
 	chatID, err := b.resolve(ctx, id, cleanID(d.ID))
 	if err != nil {
@@ -276,7 +285,10 @@ func (b *batch) deleteChat(ctx context.Context, id tenant.ID, d tenant.DeleteCha
 	if err = b.dropChat(ctx, r); err != nil {
 		return err
 	}
-	if _, err = b.exec(ctx, id, deleteChatMessages, string(chatID)); err != nil {
+	if err = b.lightenBy(ctx, id, selectChatWeight, string(chatID)); err != nil {
+		return err
+	}
+	if _, err = b.move(ctx, id, deleteChatMessages, string(chatID)); err != nil {
 		return err
 	}
 	return b.emit(ctx, id, tenant.EventChatDeleted, tenant.ChatDeleted{ID: chatID})
@@ -285,6 +297,8 @@ func (b *batch) deleteChat(ctx context.Context, id tenant.ID, d tenant.DeleteCha
 // dropChat removes the chat's row.
 func (b *batch) dropChat(ctx context.Context, r *chatRow) error {
 	r.exists, r.dirty = false, false
-	_, err := b.exec(ctx, r.tenant, deleteChatRow, string(r.chat.ID))
-	return err
+	if _, err := b.exec(ctx, r.tenant, deleteChatRow, string(r.chat.ID)); err != nil {
+		return err
+	}
+	return b.dropJoinToken(ctx, r)
 }

@@ -15,9 +15,11 @@ import (
 
 const (
 	selectChatFull = `
-		SELECT ` + chatColumns + `, ` + messageColumns + `
+		SELECT ` + chatColumns + `, ` + messageColumns + `, COALESCE(j.token, '')
 		FROM chat c
-		LEFT JOIN message m ON m.tenant_id=c.tenant_id AND m.chat_id=c.chat_id AND m.sent_at=c.last_sent_at AND m.ord=c.last_ord
+		LEFT JOIN join_url j ON j.tenant_id=c.tenant_id AND j.chat_id=c.chat_id
+		` + joinGroup + `
+		LEFT JOIN message m ON (m.tenant_id || '/' || m.chat_id)=(c.tenant_id || '/' || c.chat_id) AND m.sent_at=c.last_sent_at AND m.ord=c.last_ord
 		WHERE c.tenant_id=$1`
 
 	selectChat = selectChatFull + ` AND c.chat_id=$2`
@@ -163,7 +165,7 @@ func (h *handle) Chat(ctx context.Context, id tenant.ChatID) (tenant.Chat, error
 func scanChat(row dbutil.Scannable) (tenant.Chat, error) {
 	var r chatRow
 	var m messageRow
-	if err := r.scan(row, m.targets()...); err != nil {
+	if err := r.scan(row, append(m.targets(), &r.chat.JoinToken)...); err != nil {
 		return tenant.Chat{}, err
 	}
 	if m.message.ID != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -28,6 +29,9 @@ type job struct {
 	apply func(context.Context, *batch) error
 	// size is how many changes it makes.
 	size int
+	// tenant and changes are what it will apply, as far as it can be told before; see [batch.lookAhead].
+	tenant  tenant.ID
+	changes []tenant.Change
 	// left is closed when the caller no longer waits; a job that was not begun by then is dropped.
 	left <-chan struct{}
 	// reply gets the outcome, once; buffered, since the caller may have left.
@@ -40,6 +44,7 @@ type job struct {
 type committer struct {
 	store    *Store
 	db       *dbutil.Database
+	begin    func(context.Context, *dbutil.Database) (transaction, error)
 	log      *slog.Logger
 	metrics  Metrics
 	timeout  time.Duration
@@ -57,12 +62,15 @@ type committer struct {
 func newCommitter(ctx context.Context, s *Store, cfg Config) *committer {
 	heads, _ := lru.New[tenant.ID, head](defaultHeads) // fails for sizes below 1 only
 	c := &committer{
-		store: s, db: s.writer, log: cfg.Log, metrics: cfg.Metrics,
+		store: s, db: s.writer, begin: beginSQLite, log: cfg.Log, metrics: cfg.Metrics,
 		timeout: cfg.CommitTimeout, maxBatch: cfg.MaxBatch,
 		queue: make(chan *job, cfg.QueueSize),
 		stop:  make(chan struct{}),
 		ended: make(chan struct{}),
 		heads: heads,
+	}
+	if s.writer.Dialect == dbutil.Postgres {
+		c.begin = beginPostgres
 	}
 	go c.run(ctx)
 	return c
@@ -74,12 +82,18 @@ func (c *committer) close() {
 	<-c.ended
 }
 
-// do queues a job and waits for its outcome. After an error it is unknown what was done, unless apply returned it.
+// do queues a job and waits for its outcome. After an error it is unknown what was done, unless apply returned it; and apply may still be
+// running, so that nothing it writes may be read then.
 func (c *committer) do(ctx context.Context, size int, apply func(context.Context, *batch) error) error {
+	return c.await(ctx, &job{apply: apply, size: size})
+}
+
+// await is do for a job that says more of itself.
+func (c *committer) await(ctx context.Context, j *job) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	j := &job{apply: apply, size: size, left: ctx.Done(), reply: make(chan error, 1)}
+	j.left, j.reply = ctx.Done(), make(chan error, 1)
 	select {
 	case <-c.stop:
 		return tenant.ErrClosed
@@ -96,7 +110,7 @@ func (c *committer) do(ctx context.Context, size int, apply func(context.Context
 	case err := <-j.reply:
 		return err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return fmt.Errorf("%w: %w", tenant.ErrOutcomeUnknown, context.Cause(ctx))
 	case <-c.ended:
 	}
 	select { // it was answered just before the end, or came too late to be taken
@@ -204,15 +218,26 @@ func answer(jobs []*job, err error) {
 // transact runs jobs in one transaction. When it succeeds it has answered them. When it fails it has answered none, and culprit
 // is the index of the job that failed, or -1.
 func (c *committer) transact(ctx context.Context, jobs []*job) (culprit int, err error) {
+	defer func() { // of what is done for all jobs; each job's own part is guarded by itself
+		if reason := recover(); reason != nil {
+			culprit, err = -1, c.panicked(ctx, reason)
+		}
+	}()
+	return c.transactUnguarded(ctx, jobs)
+}
+
+func (c *committer) transactUnguarded(ctx context.Context, jobs []*job) (culprit int, err error) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	culprit = -1
-	tx, err := c.db.BeginTx(ctx, nil)
+	tx, err := c.begin(ctx, c.db)
 	if err != nil {
 		return culprit, fmt.Errorf("begin: %w", err)
 	}
 	b := newBatch(tx, c.heads, start)
+	b.boarding.riders = &c.store.riders
+	defer b.boarding.end()
 	committed := false
 	defer func() {
 		if committed {
@@ -224,28 +249,31 @@ func (c *committer) transact(ctx context.Context, jobs []*job) (culprit int, err
 		}
 	}()
 
-	outcomes := make([]error, len(jobs))
-	for i, j := range jobs {
-		before := b.writes
-		err = c.guard(ctx, j, b)
-		if err == nil {
-			continue
-		}
-		if before != b.writes || !harmless(err) {
-			return i, err
-		}
-		outcomes[i] = err
+	if err = b.lookAhead(ctx, jobs); err != nil {
+		return culprit, err
+	}
+	outcomes, culprit, err := c.apply(ctx, jobs, b)
+	if err != nil {
+		return culprit, err
 	}
 	if b.writes > 0 {
-		if err = b.flush(ctx); err != nil {
+		var last []statement
+		if claim := c.store.claim.Load(); claim != nil {
+			last = append(last, claim.fence(start))
+		}
+		if err = b.flush(ctx, last...); err != nil {
 			return culprit, err
 		}
 		if err = tx.Commit(); err != nil {
 			c.announceKeys(ctx, b) // they may have changed
-			return culprit, fmt.Errorf("%w: %w", errUnknown, err)
+			if undone(err) {
+				return culprit, fmt.Errorf("commit: %w", err)
+			}
+			return culprit, fmt.Errorf("%w: %w", tenant.ErrOutcomeUnknown, err)
 		}
 		committed = true
-		c.publish(ctx, b)
+		c.tell(ctx, b.boarding.arrive)
+		c.tell(ctx, func() { c.publish(ctx, b) })
 	}
 	c.metrics.Batch(len(jobs), time.Since(start))
 	for i, j := range jobs {
@@ -254,9 +282,33 @@ func (c *committer) transact(ctx context.Context, jobs []*job) (culprit int, err
 	return culprit, nil
 }
 
+// apply applies all jobs. outcomes are of those that failed without harm to the others; otherwise culprit is as transact's.
+func (c *committer) apply(ctx context.Context, jobs []*job, b *batch) (outcomes []error, culprit int, err error) {
+	outcomes = make([]error, len(jobs))
+	for i, j := range jobs {
+		before := b.writes
+		err := c.guard(ctx, j, b)
+		switch {
+		case b.failed != nil:
+			return nil, -1, b.failed
+		case err == nil:
+		case before != b.writes || !harmless(err):
+			return nil, i, err
+		default:
+			outcomes[i] = err
+		}
+	}
+	return outcomes, -1, nil
+}
+
 // harmless says whether a job that wrote nothing may fail like this without the others noticing.
 func harmless(err error) bool {
-	for _, known := range []error{tenant.ErrChatNotFound, tenant.ErrNotFound, tenant.ErrKeyNotFound} {
+	for _, known := range []error{
+		tenant.ErrChatNotFound, tenant.ErrNotFound, tenant.ErrKeyNotFound, tenant.ErrKeyTaken, tenant.ErrPairingLinkNotFound,
+		tenant.ErrTooManyPairingLinks,
+		tenant.ErrExternalIDTaken,
+		tenant.ErrMetadataFull, tenant.ErrKeyEnded, tenant.ErrLastOwner,
+	} {
 		if errors.Is(err, known) {
 			return true
 		}
@@ -268,11 +320,30 @@ func harmless(err error) bool {
 func (c *committer) guard(ctx context.Context, j *job, b *batch) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			c.log.ErrorContext(ctx, "panic in commit", slog.Any("panic", reason), slog.String("stack", string(debug.Stack())))
-			err = fmt.Errorf("%w: %v", errPanic, reason)
+			err = c.panicked(ctx, reason)
 		}
 	}()
 	return j.apply(ctx, b)
+}
+
+// panicked makes an error of a panic. Its value is not logged: it may quote a message.
+func (c *committer) panicked(ctx context.Context, reason any) error {
+	kind := fmt.Sprintf("%T", reason)
+	if e, ok := reason.(runtime.Error); ok {
+		kind = e.Error() // index out of range and its like quote no content
+	}
+	c.log.ErrorContext(ctx, "panic in commit", slog.String("panic", kind), slog.String("stack", string(debug.Stack())))
+	return fmt.Errorf("%w: %s", errPanic, kind)
+}
+
+// tell runs what is to be done once a batch is committed. A panic changes nothing about that.
+func (c *committer) tell(ctx context.Context, fn func()) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			_ = c.panicked(ctx, reason)
+		}
+	}()
+	fn()
 }
 
 // publish tells the world what is committed.

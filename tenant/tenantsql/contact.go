@@ -10,20 +10,16 @@ import (
 )
 
 const (
-	selectContact = `SELECT name, push_name FROM contact WHERE tenant_id=$1 AND contact_id=$2`
-
-	upsertContact = `
-		INSERT INTO contact (tenant_id, contact_id, name, push_name, updated_at) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (tenant_id, contact_id) DO UPDATE SET
-			name=excluded.name, push_name=excluded.push_name, updated_at=excluded.updated_at`
+	selectContact = `SELECT name, push_name, blocked FROM contact WHERE tenant_id=$1 AND contact_id=$2`
 
 	deleteContact = `DELETE FROM contact WHERE tenant_id=$1 AND contact_id=$2`
 )
 
-// contact is what a person is called.
+// contact is what a person is called, and whether the account blocks them.
 type contact struct {
 	name     string // in the account's address book
 	pushName string // by themselves
+	blocked  bool
 }
 
 // contact returns what is known of a person, by canonical id.
@@ -33,7 +29,7 @@ func (b *batch) contact(ctx context.Context, id tenant.ID, contactID tenant.Chat
 		return c, nil
 	}
 	var c contact
-	err := b.row(ctx, id, selectContact, string(contactID)).Scan(&c.name, &c.pushName)
+	err := b.rowBeside(ctx, id, selectContact, string(contactID)).Scan(&c.name, &c.pushName, &c.blocked)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return c, fmt.Errorf("read contact: %w", err)
 	}
@@ -42,10 +38,10 @@ func (b *batch) contact(ctx context.Context, id tenant.ID, contactID tenant.Chat
 }
 
 func (b *batch) storeContact(ctx context.Context, id tenant.ID, contactID tenant.ChatID, c contact) error {
-	if _, err := b.exec(ctx, id, upsertContact, string(contactID), c.name, c.pushName, b.now.UnixMilli()); err != nil {
-		return fmt.Errorf("write contact: %w", err)
+	if _, err := b.touch(ctx, id); err != nil {
+		return err
 	}
-	b.contacts[chatKey{id, contactID}] = c
+	b.write(chatKey{id, contactID}, c)
 	return nil
 }
 
@@ -64,12 +60,18 @@ func (b *batch) putContact(ctx context.Context, id tenant.ID, p tenant.PutContac
 	c := contact{
 		name:     firstOf(tenant.CleanText(p.Name), known.name),
 		pushName: firstOf(tenant.CleanText(p.PushName), known.pushName),
+		blocked:  known.blocked,
 	}
 	if c == known {
 		return nil
 	}
 	if err = b.storeContact(ctx, id, contactID, c); err != nil {
 		return err
+	}
+	if !p.Quiet {
+		if err = b.announceContact(ctx, id, contactID, c); err != nil {
+			return err
+		}
 	}
 	r, err := b.chat(ctx, id, contactID)
 	if err != nil || !r.exists {

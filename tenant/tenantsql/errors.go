@@ -21,8 +21,6 @@ import (
 var (
 	// errFenced says that another writer moved a tenant's head since we read it.
 	errFenced = errors.New("tenant's head was moved by another writer")
-	// errUnknown says that a transaction may have been committed or not.
-	errUnknown = errors.New("outcome of commit is unknown")
 	// errPanic says that applying a change panicked.
 	errPanic = errors.New("panic while applying changes")
 )
@@ -33,6 +31,8 @@ func (s *Store) wrap(ctx context.Context, doing string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case ctx.Err() != nil && errors.Is(err, tenant.ErrOutcomeUnknown):
+		return fmt.Errorf("%s: %w: %w", doing, tenant.ErrOutcomeUnknown, context.Cause(ctx))
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", doing, context.Cause(ctx))
 	case s.closing():
@@ -127,6 +127,19 @@ func postgresUnavailable(code string) bool {
 // conflict says whether a transaction lost against another and may win when it is run again.
 func conflict(code string) bool { return code == "40001" || code == "40P01" }
 
+// undone says whether what COMMIT failed with means that nothing was stored; otherwise that is not known. SQLite appends to its log before it
+// commits: no room for that, or somebody else at work, leaves the file as it was. PostgreSQL aborts what it refuses.
+func undone(err error) bool {
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return len(refused.Code) == 5 && (refused.Code[:2] == "23" || conflict(refused.Code))
+	}
+	if refused, ok := errors.AsType[*sqlite.Error](err); ok {
+		const busy, full = 5, 13
+		return refused.Code()&0xff == busy || refused.Code()&0xff == full
+	}
+	return false
+}
+
 // died says whether an error means that the connection was lost: the next one may well work.
 func died(err error) bool {
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
@@ -150,5 +163,5 @@ func worthRetrying(err error) bool {
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return conflict(refused.Code) || refused.Code == "23505" // a second writer's row, where our cache knew of none
 	}
-	return errors.Is(err, errFenced) || died(err) && !errors.Is(err, errUnknown)
+	return errors.Is(err, errFenced) || died(err) && !errors.Is(err, tenant.ErrOutcomeUnknown)
 }

@@ -2,7 +2,9 @@ package tenantsql_test
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -186,16 +188,26 @@ func TestDeletedTenantLeavesNoRow(t *testing.T) {
 				require.NoError(t, err)
 			}
 			before := rowsOf(t, store, h.ID())
-			require.Len(t, before, 9, "each table that belongs to tenants has rows: %v", before)
-			require.NoError(t, store.Delete(t.Context(), h.ID()))
+			require.Len(t, before, 10, "each table that belongs to tenants has rows: %v", before)
+			record := tenanttest.Delete(t, store, h.ID())
 			require.Empty(t, rowsOf(t, store, h.ID()))
-			require.Len(t, rowsOf(t, store, other.ID()), 9)
+			require.Len(t, rowsOf(t, store, other.ID()), 10)
+			rows, deleted := 0, int64(0)
+			for table, n := range before {
+				if table != "tenant" { // the tenant itself
+					rows += n
+				}
+			}
+			for _, n := range record.Deleted {
+				deleted += n
+			}
+			require.EqualValues(t, rows, deleted, "%v were there, %v are counted", before, record.Deleted)
 		})
 	}
 }
 
-// rowsOf counts a tenant's rows in all tables that have any.
-func rowsOf(t *testing.T, store *tenantsql.Store, id tenant.ID) map[string]int {
+// tablesOf are the tables whose rows belong to tenants.
+func tablesOf(t *testing.T, store *tenantsql.Store) []string {
 	t.Helper()
 	catalog := `SELECT table_name FROM information_schema.columns WHERE column_name='tenant_id' AND table_schema='public'`
 	if store.Database().Dialect == dbutil.SQLite {
@@ -211,8 +223,18 @@ func rowsOf(t *testing.T, store *tenantsql.Store, id tenant.ID) map[string]int {
 	}
 	require.NoError(t, found.Err())
 	require.NoError(t, found.Close())
+	return tables
+}
+
+// rowsOf counts a tenant's rows in all tables that have any.
+func rowsOf(t *testing.T, store *tenantsql.Store, id tenant.ID) map[string]int {
+	t.Helper()
+	tables := tablesOf(t, store)
 	counts := map[string]int{}
 	for _, table := range tables {
+		if table == "audit" || table == "deletion" { // these are to stay: they are the proof
+			continue
+		}
 		var n int
 		require.NoError(t, store.Database().QueryRow(t.Context(), "SELECT COUNT(*) FROM "+table+" WHERE tenant_id=$1", string(id)).Scan(&n))
 		if n > 0 {
@@ -239,7 +261,7 @@ func TestDeletionIsResumed(t *testing.T) {
 			require.ErrorIs(t, err, tenant.ErrNotFound)
 
 			next := tenanttest.Open(t, tenantsql.Config{URL: url})
-			require.Eventually(t, func() bool { return len(rowsOf(t, next, h.ID())) == 0 }, 10*time.Second, 5*time.Millisecond)
+			require.Eventually(t, func() bool { return len(rowsOf(t, next, h.ID())) == 0 }, time.Minute, 5*time.Millisecond)
 		})
 	}
 }
@@ -439,6 +461,7 @@ func TestLostAnswerToCommitDoublesNothing(t *testing.T) {
 		changes := []tenant.Change{message(strconv.Itoa(n)), tenant.MarkRead{ChatID: ana}}
 		_, err := h.Commit(t.Context(), changes...)
 		require.ErrorIs(t, err, tenant.ErrUnavailable)
+		require.ErrorIs(t, err, tenant.ErrOutcomeUnknown)
 		result, err := h.Commit(t.Context(), changes...)
 		require.NoError(t, err)
 		require.Equal(t, []bool{false}, result.Fresh, "it was stored after all")
@@ -449,7 +472,7 @@ func TestLostAnswerToCommitDoublesNothing(t *testing.T) {
 func TestSQLiteLockedByAnother(t *testing.T) {
 	t.Parallel()
 	url := tenanttest.SQLiteURL(t)
-	store := tenanttest.Open(t, tenantsql.Config{URL: url, CommitTimeout: 200 * time.Millisecond})
+	store := tenanttest.Open(t, tenantsql.Config{URL: url, CommitTimeout: 3 * time.Second})
 	h := tenanttest.NewTenant(t, store)
 	other, err := sql.Open("sqlite", strings.TrimPrefix(url, "sqlite:"))
 	require.NoError(t, err)
@@ -460,6 +483,7 @@ func TestSQLiteLockedByAnother(t *testing.T) {
 	require.NoError(t, err)
 	_, err = h.Commit(t.Context(), message("A"))
 	require.ErrorIs(t, err, tenant.ErrUnavailable)
+	require.NotErrorIs(t, err, tenant.ErrOutcomeUnknown, "it never began")
 	_, err = h.Keys(t.Context())
 	require.NoError(t, err, "reads go on")
 	_, err = conn.ExecContext(t.Context(), "ROLLBACK")
@@ -468,4 +492,133 @@ func TestSQLiteLockedByAnother(t *testing.T) {
 	_, err = h.Commit(t.Context(), message("A"))
 	require.NoError(t, err)
 	require.Equal(t, 1, journalOf(t, h))
+}
+
+// hold keeps the committer in a transaction until release is closed.
+func hold(t *testing.T, store *tenantsql.Store) (begun, release chan struct{}) {
+	t.Helper()
+	begun, release = make(chan struct{}), make(chan struct{})
+	go func() {
+		_ = store.Do(context.WithoutCancel(t.Context()), func() error {
+			close(begun)
+			<-release
+			return nil
+		})
+	}()
+	return begun, release
+}
+
+func queued(t *testing.T, store *tenantsql.Store, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return store.Queued() == n }, time.Minute, time.Millisecond)
+}
+
+// TestWhatCannotBeWrittenIsBlamedOnWhoeverWantedIt, and not on who comes next in the same transaction.
+func TestWhatCannotBeWrittenIsBlamedOnWhoeverWantedIt(t *testing.T) {
+	t.Parallel()
+	store := postgres(t).Open(t) // SQLite's rows have room for anything
+	culprit, other := tenanttest.NewTenant(t, store), tenanttest.NewTenant(t, store)
+	begun, release := hold(t, store)
+	<-begun
+	long := tooLong(t)
+	refused, accepted, made := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := culprit.Commit(t.Context(), message(long))
+		refused <- err
+	}()
+	queued(t, store, 1)
+	go func() {
+		_, _, err := store.CreateAdminKey(t.Context(), tenant.NewAdminKey{Label: "innocent", Role: tenant.RoleOwner})
+		made <- err
+	}()
+	queued(t, store, 2)
+	go func() {
+		_, err := other.Commit(t.Context(), tenant.PutContact{ID: ana, Name: "Ana"})
+		accepted <- err
+	}()
+	queued(t, store, 3)
+	close(release)
+	require.ErrorIs(t, <-refused, tenant.ErrRefused)
+	require.NoError(t, <-made)
+	require.NoError(t, <-accepted)
+}
+
+// tooLong is an id that is longer than what PostgreSQL can index, however it is packed.
+func tooLong(t *testing.T) string {
+	t.Helper()
+	raw := make([]byte, 6000)
+	_, err := rand.Read(raw)
+	require.NoError(t, err)
+	return hex.EncodeToString(raw)
+}
+
+// TestAPanicOfACommitEndsNothing: also one that comes when all changes are applied, or when all is committed.
+func TestAPanicOfACommitEndsNothing(t *testing.T) {
+	t.Parallel()
+	for _, engine := range tenanttest.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			store := engine.Open(t)
+			h, other := tenanttest.NewTenant(t, store), tenanttest.NewTenant(t, store)
+			rider := &panicking{}
+			leave := store.RideDevice(h.ID(), rider)
+			_, err := h.Commit(t.Context(), message("A"))
+			require.ErrorIs(t, err, tenant.ErrRefused)
+			_, err = other.Commit(t.Context(), message("A"))
+			require.NoError(t, err)
+			rider.landing = true
+			result, err := h.Commit(t.Context(), message("A"))
+			require.NoError(t, err)
+			require.Equal(t, []bool{true}, result.Fresh)
+			leave()
+			_, err = h.Commit(t.Context(), message("B"))
+			require.NoError(t, err)
+			require.Equal(t, 2, journalOf(t, h))
+		})
+	}
+}
+
+// panicking is a device's store with a fault.
+type panicking struct{ landing bool }
+
+func (*panicking) Prepare() int { return 1 }
+
+func (p *panicking) Board([]tenant.EventHash, bool) ([]tenant.DeviceRow, func()) {
+	if !p.landing {
+		panic("boarding")
+	}
+	return nil, func() { panic("landing") }
+}
+
+// TestADeletionWhoseCallerLeavesGoesOn: also if that was while its first commit was under way.
+func TestADeletionWhoseCallerLeavesGoesOn(t *testing.T) {
+	t.Parallel()
+	for _, engine := range tenanttest.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			store := engine.Open(t)
+			h, _ := tenanttest.Furnish(t, store, "")
+			first, letFirst := hold(t, store)
+			<-first
+			second, letSecond := hold(t, store)
+			queued(t, store, 1)
+			impatient, leave := context.WithCancel(t.Context())
+			left := make(chan error, 1)
+			go func() {
+				_, err := store.Delete(impatient, h.ID(), tenant.DeviceNone)
+				left <- err
+			}()
+			queued(t, store, 2)
+			close(letFirst)
+			<-second // and the deletion is in the same transaction
+			leave()
+			require.ErrorIs(t, <-left, tenant.ErrOutcomeUnknown)
+			close(letSecond)
+			require.Eventually(t, func() bool {
+				record, err := store.Deletion(t.Context(), h.ID())
+				return err == nil && record.CompletedAt != nil
+			}, time.Minute, time.Millisecond)
+			require.Empty(t, rowsOf(t, store, h.ID()))
+		})
+	}
 }

@@ -22,10 +22,6 @@ const (
 		SELECT l.phone, l.lid FROM lid_map l
 		WHERE l.tenant_id=$1 AND l.phone IN ($2, $3, $4, $5, $6, $7, $8, $9)
 		ORDER BY l.learned_at, l.lid`
-
-	upsertLID = `
-		INSERT INTO lid_map (tenant_id, lid, phone, learned_at) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (tenant_id, lid) DO UPDATE SET phone=excluded.phone, learned_at=excluded.learned_at`
 )
 
 // lidChunk is how many ids selectLIDs takes.
@@ -72,17 +68,26 @@ func scanPair(row dbutil.Scannable) (p lidPair, err error) {
 	return p, err
 }
 
-// resolve returns the canonical id, as the transaction sees it.
+// resolve returns the canonical id, as the transaction sees it. Something may be stored under it.
 func (b *batch) resolve(ctx context.Context, id tenant.ID, chatID tenant.ChatID) (tenant.ChatID, error) {
 	if !chatID.IsHidden() {
 		return chatID, nil
 	}
+	phone, err := b.phoneOf(ctx, id, chatID)
+	if phone.IsHidden() {
+		b.met.add(chatKey{id, phone})
+	}
+	return phone, err
+}
+
+// phoneOf returns the phone-number id known for a LID, or the LID itself.
+func (b *batch) phoneOf(ctx context.Context, id tenant.ID, chatID tenant.ChatID) (tenant.ChatID, error) {
 	key := chatKey{id, chatID}
 	if phone, ok := b.phones[key]; ok {
 		return phone, nil
 	}
 	phone := chatID
-	err := b.row(ctx, id, selectPhone, string(chatID)).Scan(&phone)
+	err := b.rowBeside(ctx, id, selectPhone, string(chatID)).Scan(&phone)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return "", fmt.Errorf("resolve id: %w", err)
 	}
@@ -92,9 +97,14 @@ func (b *batch) resolve(ctx context.Context, id tenant.ID, chatID tenant.ChatID)
 
 // lidOf returns the LID known for a phone-number id, or "".
 func (b *batch) lidOf(ctx context.Context, id tenant.ID, phone tenant.ChatID) (lid tenant.ChatID, err error) {
+	key := chatKey{id, phone}
+	if lid, known := b.lids[key]; known {
+		return lid, nil
+	}
 	err = b.row(ctx, id, selectLID, string(phone)).Scan(&lid)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return "", fmt.Errorf("find lid: %w", err)
 	}
+	b.lids[key] = lid
 	return lid, nil
 }

@@ -2,7 +2,9 @@ package tenantsql
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,22 +19,26 @@ const (
 		COALESCE(m.chat_id, ''), COALESCE(m.message_id, ''), COALESCE(m.sender_id, ''), COALESCE(m.sender_name, ''),
 		COALESCE(m.from_me, FALSE), COALESCE(m.sent_at, 0), COALESCE(m.ord, 0), COALESCE(m.kind, ''), COALESCE(m.body, ''),
 		COALESCE(m.reply_to, ''), COALESCE(m.mentions, ''), COALESCE(m.status, 0), COALESCE(m.edited_at, 0),
-		COALESCE(m.deleted_at, 0), COALESCE(m.reactions, ''), COALESCE(m.media, '')`
+		COALESCE(m.deleted_at, 0), COALESCE(m.reactions, ''), COALESCE(m.media, ''), COALESCE(m.poll, ''),
+		COALESCE(m.content, '')`
 
-	insertMessage = `
-		INSERT INTO message (
-			tenant_id, chat_id, message_id, sender_id, sender_hidden, sender_name, from_me, sent_at, ord, kind, body, folded,
-			reply_to, mentions, status, edited_at, deleted_at, payload, reactions, reactions_hidden, media
-		) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
-		ON CONFLICT (tenant_id, chat_id, message_id, sender_id) DO NOTHING`
+	selectKnown = `SELECT 1 FROM message WHERE tenant_id=$1 AND chat_id=$2 AND message_id=$3 AND sender_id=$4`
 
 	selectMessageByKey = `
 		SELECT ` + messageColumns + `, m.payload
 		FROM message m WHERE m.tenant_id=$1 AND m.chat_id=$2 AND m.message_id=$3 AND m.sender_id=$4`
 
+	// updateTold says that the journal tells of a message. No row: it did already.
+	updateTold = `
+		UPDATE message SET told=TRUE
+		WHERE tenant_id=$1 AND chat_id=$2 AND message_id=$3 AND sender_id=$4 AND NOT told`
+
 	updateContent = `
 		UPDATE message SET sender_name=$5, kind=$6, body=$7, folded=$8, reply_to=$9, mentions=$10, payload=$11, media=$12
 		WHERE tenant_id=$1 AND chat_id=$2 AND message_id=$3 AND sender_id=$4`
+
+	selectOwn = `
+		SELECT sender_id, status, sent_at FROM message WHERE tenant_id=$1 AND chat_id=$2 AND message_id=$3 AND from_me`
 
 	selectOwnMessages = `
 		SELECT ` + messageColumns + `
@@ -43,7 +49,7 @@ const (
 		WHERE tenant_id=$1 AND chat_id=$2 AND message_id=$3 AND sender_id=$4`
 
 	selectNewest = `
-		SELECT sent_at, ord FROM message WHERE tenant_id=$1 AND chat_id=$2 ORDER BY sent_at DESC, ord DESC LIMIT 1`
+		SELECT sent_at, ord FROM message WHERE (tenant_id || '/' || chat_id)=($1 || '/' || $2) ORDER BY sent_at DESC, ord DESC LIMIT 1`
 )
 
 // messageRow is a message while it is read.
@@ -51,6 +57,7 @@ type messageRow struct {
 	message                    tenant.Message
 	sentAt, edited, deletedAt  int64
 	mentions, reactions, media string
+	poll, content              string
 }
 
 // targets are where messageColumns are scanned to.
@@ -58,7 +65,7 @@ func (r *messageRow) targets() []any {
 	m := &r.message
 	return []any{
 		&m.ChatID, &m.ID, &m.SenderID, &m.SenderName, &m.FromMe, &r.sentAt, &m.Ord, &m.Type, &m.Text, &m.ReplyTo, &r.mentions,
-		&m.Status, &r.edited, &r.deletedAt, &r.reactions, &r.media,
+		&m.Status, &r.edited, &r.deletedAt, &r.reactions, &r.media, &r.poll, &r.content,
 	}
 }
 
@@ -79,7 +86,13 @@ func (r *messageRow) done() (tenant.Message, error) {
 	if m.Media, err = decodeMedia(r.media); err != nil {
 		return tenant.Message{}, err
 	}
+	if m.Poll, err = decodePoll(r.poll); err != nil {
+		return tenant.Message{}, err
+	}
 	m.Locate()
+	if err = decodeContent(r.content, &m); err != nil {
+		return tenant.Message{}, err
+	}
 	return m, nil
 }
 
@@ -135,7 +148,11 @@ func (b *batch) cleanMessage(ctx context.Context, id tenant.ID, m tenant.Message
 	m.SenderName = tenant.CleanText(m.SenderName)
 	m.Text = tenant.CleanText(m.Text)
 	m.Media = cleanMedia(m.Media)
+	if m.Poll, err = b.cleanPoll(ctx, id, m.Poll); err != nil {
+		return m, err
+	}
 	m.Locate()
+	cleanContent(&m)
 	if m.Timestamp.IsZero() {
 		m.Timestamp = b.now
 	}
@@ -173,41 +190,50 @@ func (b *batch) putMessage(ctx context.Context, id tenant.ID, p tenant.PutMessag
 	if err != nil {
 		return m, false, err
 	}
-	mentions, err := encodeMentions(m.Mentions)
+	stored, err := b.isStored(ctx, id, &m)
 	if err != nil {
 		return m, false, err
 	}
-	reactions, err := reactionList(m.Reactions).encode()
-	if err != nil {
-		return m, false, err
-	}
-	media, err := encodeMedia(m.Media)
-	if err != nil {
-		return m, false, err
-	}
-	m.Ord = h.ord + 1
-	inserted, err := b.exec(ctx, id, insertMessage,
-		string(m.ChatID), string(m.ID), string(m.SenderID), m.SenderID.IsHidden(), m.SenderName, m.FromMe, m.Timestamp.UnixMilli(),
-		m.Ord, string(m.Type), m.Text, foldedText(m.Text), string(m.ReplyTo), mentions, int64(m.Status),
-		optionalMillis(m.EditedAt), optionalMillis(m.DeletedAt), m.Payload, reactions.text, reactions.hidden, media)
-	if err != nil {
-		return m, false, fmt.Errorf("insert: %w", err)
-	}
-	if inserted == 0 {
-		m, err = b.putAgain(ctx, id, p.Live, m, mentions, media)
+	if stored {
+		m, err = b.putAgain(ctx, id, p.Live, m)
 		return m, false, err
 	}
 	h.ord++
+	h.stored += messageWeight(&m)
+	if p.Spend != (tenant.Spend{}) {
+		if err = b.spend(ctx, id, p.Spend); err != nil {
+			return m, true, err
+		}
+	}
+	m.Ord = h.ord
+	if err = b.insert(id, &m, p.Live); err != nil {
+		return m, true, err
+	}
 	if err = b.received(ctx, id, &m, p); err != nil {
 		return m, false, err
 	}
 	if p.Live {
+		b.use(id, &m)
 		if err = b.emit(ctx, id, messageEvent(&m), &m); err != nil {
 			return m, true, err
 		}
 	}
 	err = b.catchUp(ctx, id, &m)
 	return m, true, err
+}
+
+// isStored says whether there is such a message already.
+func (b *batch) isStored(ctx context.Context, id tenant.ID, m *tenant.Message) (bool, error) {
+	key := rowKey{chatKey{id, m.ChatID}, m.ID, m.SenderID}
+	if stored, known := b.stored[key]; known {
+		return stored, nil
+	}
+	_, err := scanInt(b.row(ctx, id, selectKnown, string(m.ChatID), string(m.ID), string(m.SenderID)))
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return false, fmt.Errorf("find: %w", err)
+	}
+	b.stored[key] = err == nil
+	return err == nil, nil
 }
 
 func messageEvent(m *tenant.Message) tenant.EventType {
@@ -219,30 +245,96 @@ func messageEvent(m *tenant.Message) tenant.EventType {
 
 // putAgain handles a message that is stored already: the content of a placeholder is filled in, anything else is left. Whoever
 // was told of the placeholder is told of the content.
-func (b *batch) putAgain(
-	ctx context.Context, id tenant.ID, live bool, m tenant.Message, mentions, media string,
-) (tenant.Message, error) {
+func (b *batch) putAgain(ctx context.Context, id tenant.ID, live bool, m tenant.Message) (tenant.Message, error) {
 	stored, err := scanMessageWithPayload(b.row(ctx, id, selectMessageByKey, string(m.ChatID), string(m.ID), string(m.SenderID)))
 	if err != nil {
 		return m, fmt.Errorf("read stored: %w", err)
 	}
+	if mergeVotes(stored.Poll, m.Poll) { // a history knows of votes that were never delivered here
+		if err = b.storePoll(ctx, id, &stored); err != nil {
+			return m, err
+		}
+	}
 	if stored.Type != tenant.TypeUnsupported || m.Type == tenant.TypeUnsupported || stored.DeletedAt != nil {
-		return stored, nil
+		if live {
+			err = b.putLate(ctx, id, &stored)
+		}
+		return stored, err
 	}
 	stored.SenderName = firstOf(m.SenderName, stored.SenderName)
 	stored.Type, stored.Text, stored.ReplyTo, stored.Mentions = m.Type, m.Text, m.ReplyTo, m.Mentions
 	stored.Payload, stored.Media = m.Payload, m.Media
+	stored.Location, stored.Contacts, stored.Forwarded, stored.ForwardScore = m.Location, m.Contacts, m.Forwarded, m.ForwardScore
+	mentions, err := encodeMentions(m.Mentions)
+	if err != nil {
+		return m, err
+	}
+	media, err := encodeMedia(m.Media)
+	if err != nil {
+		return m, err
+	}
 	_, err = b.exec(ctx, id, updateContent, string(m.ChatID), string(m.ID), string(m.SenderID),
 		stored.SenderName, string(m.Type), m.Text, foldedText(m.Text), string(m.ReplyTo), mentions, m.Payload, media)
 	if err != nil {
 		return m, fmt.Errorf("replace placeholder: %w", err)
 	}
+	if stored.Poll = m.Poll; stored.Poll != nil {
+		if err = b.storePoll(ctx, id, &stored); err != nil {
+			return m, err
+		}
+	}
+	if err = b.storeContent(ctx, id, &stored); err != nil {
+		return m, err
+	}
 	if live {
-		if err = b.emit(ctx, id, messageEvent(&stored), &stored); err != nil {
+		if err = b.tellContent(ctx, id, &stored); err != nil {
 			return m, err
 		}
 	}
 	return stored, b.catchUp(ctx, id, &stored)
+}
+
+// tellContent tells of a placeholder's content.
+func (b *batch) tellContent(ctx context.Context, id tenant.ID, m *tenant.Message) error {
+	before, err := b.head(ctx, id)
+	if err != nil {
+		return err
+	}
+	seq := before.seq
+	if err = b.putLate(ctx, id, m); err != nil || before.seq > seq {
+		return err
+	}
+	return b.emit(ctx, id, messageEvent(m), m)
+}
+
+// putLate tells of a message that a history brought before it came by itself. A message that was told of is not told of twice.
+func (b *batch) putLate(ctx context.Context, id tenant.ID, m *tenant.Message) error {
+	first, err := b.exec(ctx, id, updateTold, string(m.ChatID), string(m.ID), string(m.SenderID))
+	if err != nil {
+		return fmt.Errorf("mark as told: %w", err)
+	}
+	if first == 0 {
+		return nil
+	}
+	r, err := b.chat(ctx, id, m.ChatID)
+	if err != nil {
+		return err
+	}
+	if r.exists {
+		r.arrived(m)
+		if err = b.changed(ctx, r); err != nil {
+			return err
+		}
+	}
+	b.use(id, m)
+	return b.emit(ctx, id, messageEvent(m), m)
+}
+
+// arrived counts a message that has come by itself.
+func (r *chatRow) arrived(m *tenant.Message) {
+	if !m.FromMe && m.Timestamp.UnixMilli() > r.readUntil {
+		r.chat.UnreadCount++
+	}
 }
 
 // received makes or touches the chat of a message that was just stored.
@@ -265,8 +357,9 @@ func (b *batch) received(ctx context.Context, id tenant.ID, m *tenant.Message, p
 	}
 	r.last(m.Timestamp.UnixMilli(), m.Ord)
 	r.happened(m.Timestamp)
-	if p.Live && !m.FromMe {
-		r.chat.UnreadCount++
+	r.chat.Heard = r.chat.Heard || !m.FromMe && m.Type != tenant.TypeSystem
+	if p.Live {
+		r.arrived(m)
 	}
 	if err = b.changed(ctx, r); err != nil || !renamed {
 		return err
@@ -282,12 +375,17 @@ func (b *batch) setStatus(ctx context.Context, id tenant.ID, s tenant.SetStatus)
 	for _, messageID := range s.MessageIDs {
 		messageID = tenant.MessageID(tenant.CleanText(string(messageID)))
 		// One id names one message of ours. Should it ever name two, both move.
-		ours, err := collect(ctx, b.tx, scanMessage, selectOwnMessages, string(id), string(chatID), string(messageID))
+		ours, err := b.ours(ctx, rowKey{chatKey{id, chatID}, messageID, ""})
 		if err != nil {
-			return fmt.Errorf("read: %w", err)
+			return err
+		}
+		if len(ours) == 0 && s.Status > tenant.StatusSent { // a receipt; WhatsApp's own answer only comes to who has asked
+			if err = b.keepEarly(ctx, id, earlyReceipt(chatID, messageID, s.Status)); err != nil {
+				return err
+			}
 		}
 		for i := range ours {
-			if err = b.advance(ctx, id, &ours[i], s); err != nil {
+			if err = b.advance(ctx, rowKey{chatKey{id, chatID}, messageID, ours[i].sender}, &ours[i], s); err != nil {
 				return err
 			}
 		}
@@ -295,26 +393,42 @@ func (b *batch) setStatus(ctx context.Context, id tenant.ID, s tenant.SetStatus)
 	return nil
 }
 
+// ours are the messages of ours that an id names in a chat.
+func (b *batch) ours(ctx context.Context, key rowKey) ([]ownRow, error) {
+	if ours, known := b.own[key]; known {
+		return ours, nil
+	}
+	ours, err := ask(ctx, b, func(row dbutil.Scannable) (own ownRow, err error) {
+		err = row.Scan(&own.sender, &own.status, &own.sentAt)
+		return own, err
+	}, selectOwn, string(key.tenant), string(key.id), string(key.message))
+	if err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	b.own[key] = ours
+	return ours, nil
+}
+
 // advance gives a message a status, unless it has a later one.
-func (b *batch) advance(ctx context.Context, id tenant.ID, m *tenant.Message, s tenant.SetStatus) error {
-	if !s.Status.Supersedes(m.Status) {
+func (b *batch) advance(ctx context.Context, key rowKey, own *ownRow, s tenant.SetStatus) error {
+	if !s.Status.Supersedes(own.status) {
 		return nil
 	}
-	before := m.Timestamp.UnixMilli()
-	sentAt := before
+	if _, err := b.touch(ctx, key.tenant); err != nil {
+		return err
+	}
+	own.status = s.Status
+	before := own.sentAt
 	if !s.Timestamp.IsZero() {
-		sentAt = s.Timestamp.UnixMilli()
+		own.sentAt = s.Timestamp.UnixMilli()
 	}
-	_, err := b.exec(ctx, id, updateStatus, string(m.ChatID), string(m.ID), string(m.SenderID), int64(s.Status), sentAt)
-	if err != nil {
-		return fmt.Errorf("update: %w", err)
-	}
-	if sentAt != before {
-		if err = b.reorder(ctx, id, m.ChatID); err != nil {
+	b.setStatusOf(key, *own)
+	if own.sentAt != before {
+		if err := b.reorder(ctx, key.tenant, key.id); err != nil {
 			return err
 		}
 	}
-	return b.emit(ctx, id, tenant.EventMessageStatus, tenant.MessageStatus{ID: m.ID, ChatID: m.ChatID, Status: s.Status})
+	return b.emit(ctx, key.tenant, tenant.EventMessageStatus, tenant.MessageStatus{ID: key.message, ChatID: key.id, Status: s.Status})
 }
 
 // reorder finds a chat's newest message anew, after messages have moved in time or between chats.
@@ -323,7 +437,7 @@ func (b *batch) reorder(ctx context.Context, id tenant.ID, chatID tenant.ChatID)
 	if err != nil || !r.exists {
 		return err
 	}
-	newest, err := collect(ctx, b.tx, func(row dbutil.Scannable) (at [2]int64, err error) {
+	newest, err := ask(ctx, b, func(row dbutil.Scannable) (at [2]int64, err error) {
 		err = row.Scan(&at[0], &at[1])
 		return at, err
 	}, selectNewest, string(id), string(chatID))

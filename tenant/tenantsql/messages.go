@@ -10,11 +10,15 @@ import (
 	"github.com/wafleet/wafleet/tenant"
 )
 
+// What goes through a chat's messages in their order names the chat as (tenant_id || '/' || chat_id), as the indexes message_order and
+// message_file do: so that these fit nothing else, and a single message is looked up by its key. See migration 15. A tenant's id has no
+// slash.
+
 const (
 	selectMessages = `
 		SELECT ` + messageColumns + `
 		FROM message m
-		WHERE m.tenant_id=$1 AND m.chat_id=$2
+		WHERE (m.tenant_id || '/' || m.chat_id)=($1 || '/' || $2)
 			AND (m.sent_at, m.ord) < ($3, $4)
 			AND m.sent_at > $5
 			AND ($6 = '' OR COALESCE(m.folded, lower(m.body)) LIKE $6 ESCAPE '\')

@@ -33,10 +33,17 @@ func openPostgres(ctx context.Context, url string, size int) (pool *pgxpool.Pool
 	shared = stdlib.OpenDBFromPool(pool)
 	shared.SetMaxOpenConns(size)
 
-	writer = stdlib.OpenDB(*config.ConnConfig.Copy())
+	writer = stdlib.OpenDB(*config.ConnConfig.Copy(), stdlib.OptionAfterConnect(preferIndexes))
 	writer.SetMaxOpenConns(1)
 	writer.SetMaxIdleConns(1)
 	return pool, shared, writer, nil
+}
+
+// preferIndexes has the committer's statements look rows up one by one. All of them name their rows by keys; but PostgreSQL may plan them
+// while a table is small or not analysed yet, to read the whole of it, and keeps that plan when it has grown.
+func preferIndexes(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "SET enable_seqscan=off; SET enable_hashjoin=off; SET enable_mergejoin=off; SET plan_cache_mode=force_generic_plan")
+	return err
 }
 
 // directPostgres is a connection outside the pool, for what must hold one session.

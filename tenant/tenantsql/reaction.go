@@ -122,7 +122,7 @@ func (b *batch) storeReactions(ctx context.Context, id tenant.ID, m *tenant.Mess
 
 // linkReactions gives a person's phone number to the reactions that came under the LID.
 func (b *batch) linkReactions(ctx context.Context, id tenant.ID, lid tenant.ChatID) error {
-	rows, err := collect(ctx, b.tx, scanMessageRow, selectHiddenReactions, string(id), "%"+string(lid)+"%")
+	rows, err := ask(ctx, b, scanMessageRow, selectHiddenReactions, string(id), "%"+string(lid)+"%")
 	if err != nil {
 		return fmt.Errorf("find reactions of lid: %w", err)
 	}

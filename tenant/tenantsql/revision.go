@@ -14,10 +14,11 @@ import (
 const updateRevised = `
 	UPDATE message
 	SET body=$5, folded=$6, reply_to=$7, mentions=$8, edited_at=$9, deleted_at=$10, payload=$11, reactions=$12,
-		reactions_hidden=$13, media=$14
+		reactions_hidden=$13, media=$14,
+		content=CASE WHEN CAST($10 AS BIGINT)=0 THEN content ELSE '' END
 	WHERE tenant_id=$1 AND chat_id=$2 AND message_id=$3 AND sender_id=$4`
 
-// revise applies an edit, a deletion or a reaction to its message, or keeps it until the message comes. It returns whether a
+// revise applies an edit, a deletion, a reaction or a vote to its message, or keeps it until the message comes. It returns whether a
 // message changed.
 func (b *batch) revise(ctx context.Context, id tenant.ID, change tenant.Change) (bool, error) {
 	e, err := b.entry(ctx, id, change)
@@ -45,9 +46,16 @@ func (b *batch) reviseRow(ctx context.Context, id tenant.ID, row *messageRow, e 
 		return false, nil // nothing happens to it any more
 	case e.kind == earlyReaction:
 		return b.react(ctx, id, row, tenant.React{By: e.by, Emoji: e.body, At: e.at})
+	case e.kind == earlyVote && m.Type != tenant.TypeUnsupported:
+		return b.vote(ctx, id, m, e)
 	case e.kind == earlyDelete:
-		m.DeletedAt = &e.at
-		m.Text, m.ReplyTo, m.Mentions, m.Payload, m.Media, m.Reactions, row.reactions = "", "", nil, nil, nil, nil, ""
+		poll := m.Poll != nil
+		row.remove(e.at)
+		if poll {
+			if err := b.storePoll(ctx, id, m); err != nil {
+				return false, err
+			}
+		}
 		return true, b.storeRevised(ctx, id, row, tenant.EventMessageDeleted)
 	case m.Type == tenant.TypeUnsupported:
 		return false, b.keepEarly(ctx, id, e) // a placeholder: the content that is edited has not come
@@ -61,7 +69,22 @@ func (b *batch) reviseRow(ctx context.Context, id tenant.ID, row *messageRow, e 
 	return true, b.storeRevised(ctx, id, row, tenant.EventMessageEdited)
 }
 
+// remove takes a message's content away.
+func (r *messageRow) remove(at time.Time) {
+	m := &r.message
+	m.DeletedAt, m.EditedAt = &at, nil
+	m.Text, m.ReplyTo, m.Mentions, m.Payload, m.Media, m.Reactions, m.Poll, r.reactions = "", "", nil, nil, nil, nil, nil, ""
+	forgetContent(m)
+}
+
 func (b *batch) storeRevised(ctx context.Context, id tenant.ID, row *messageRow, event tenant.EventType) error {
+	if err := b.writeRevised(ctx, id, row); err != nil {
+		return err
+	}
+	return b.emit(ctx, id, event, &row.message)
+}
+
+func (b *batch) writeRevised(ctx context.Context, id tenant.ID, row *messageRow) error {
 	m := &row.message
 	mentions, err := encodeMentions(m.Mentions)
 	if err != nil {
@@ -85,7 +108,7 @@ func (b *batch) storeRevised(ctx context.Context, id tenant.ID, row *messageRow,
 	if err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
-	return b.emit(ctx, id, event, m)
+	return nil
 }
 
 // entry is a change in the form in which it is kept, under canonical ids.
@@ -101,6 +124,12 @@ func (b *batch) entry(ctx context.Context, id tenant.ID, change tenant.Change) (
 		e = early{chat: c.ChatID, message: c.ID, sender: c.SenderID, kind: earlyDelete, by: c.By, at: c.At}
 	case tenant.React:
 		e = early{chat: c.ChatID, message: c.ID, sender: c.SenderID, kind: earlyReaction, by: c.By, at: c.At, body: c.Emoji}
+	case tenant.CastVote:
+		e = early{chat: c.ChatID, message: c.ID, sender: c.SenderID, kind: earlyVote, by: c.By, at: c.At}
+		var err error
+		if e.body, err = ballotOf(&c); err != nil {
+			return e, err
+		}
 	}
 	if e.message == "" || e.chat == "" || e.sender == "" || e.by == "" {
 		return e, fmt.Errorf("%w: need the message's chat, id and sender, and who acts", errMalformed)

@@ -11,9 +11,9 @@ import (
 const (
 	// maxStatements is how many prepared statements a connection keeps. SQLite spends as long on reading a statement as on
 	// running it; database/sql would forget it each time.
-	maxStatements = 96
+	maxStatements = 192
 	// maxStatementLength keeps out the long texts, which are migrations.
-	maxStatementLength = 8192
+	maxStatementLength = 16384
 )
 
 // preparedStatement is a statement that a connection keeps.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -26,6 +27,7 @@ const (
 	defaultHeads         = 20_000
 	defaultReadTimeout   = 10 * time.Second
 	defaultCommitTimeout = 15 * time.Second
+	defaultClaimPatience = 5 * time.Second
 )
 
 // Metrics is what the committer reports. *metrics.Commit has these methods.
@@ -65,6 +67,8 @@ type Config struct {
 	QueueSize int
 	// ReadTimeout bounds each query, CommitTimeout each transaction of the committer.
 	ReadTimeout, CommitTimeout time.Duration
+	// ClaimPatience is how long Claim waits for the node before: a server needs a moment to notice that a process was killed.
+	ClaimPatience time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -73,6 +77,7 @@ func (c Config) withDefaults() Config {
 	c.QueueSize = cmp.Or(c.QueueSize, defaultQueueSize)
 	c.ReadTimeout = cmp.Or(c.ReadTimeout, defaultReadTimeout)
 	c.CommitTimeout = cmp.Or(c.CommitTimeout, defaultCommitTimeout)
+	c.ClaimPatience = cmp.Or(c.ClaimPatience, defaultClaimPatience)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -88,13 +93,19 @@ type Store struct {
 	log         *slog.Logger
 	readTimeout time.Duration
 
+	claimPatience time.Duration
+
 	db     *dbutil.Database // everybody's
 	pool   *pgxpool.Pool    // what db runs on; nil on SQLite
 	writer *dbutil.Database // the committer's single connection
 
 	committer *committer
+	claim     atomic.Pointer[Claim] // nil without one: tools and tests have their databases for themselves
 	watchers  watchers
-	keys      keyFeed
+	riders    riders
+	// commits and reads bound what one tenant has of the committer and of the pool.
+	commits, reads shares
+	keys           keyFeed
 
 	// ctx ends when Close has begun and the committer is done; the goroutines below live no longer.
 	ctx    context.Context //nolint:containedctx // the lifetime of background work, which no caller owns
@@ -107,14 +118,14 @@ type Store struct {
 // Open opens a store. It does not ask whether the database answers (see Ping), and does not change it (see Migrate).
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg = cfg.withDefaults()
-	s := &Store{url: cfg.URL, log: cfg.Log, readTimeout: cfg.ReadTimeout}
+	s := &Store{url: cfg.URL, log: cfg.Log, readTimeout: cfg.ReadTimeout, claimPatience: cfg.ClaimPatience}
 	var shared, writer *sql.DB
 	var dialect string
 	var err error
-	switch scheme, rest, _ := strings.Cut(cfg.URL, ":"); scheme {
+	switch scheme, _, _ := strings.Cut(cfg.URL, ":"); scheme {
 	case "sqlite":
 		dialect = "sqlite"
-		shared, writer, err = openSQLite(strings.TrimPrefix(rest, "//"), cfg.PoolSize)
+		shared, writer, err = openSQLite(sqlitePath(cfg.URL), cfg.PoolSize)
 	case "postgres", "postgresql":
 		dialect = "pgx"
 		s.pool, shared, writer, err = openPostgres(ctx, cfg.URL, cfg.PoolSize)
@@ -132,6 +143,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.writer, err = dbutil.NewWithDB(writer, dialect); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	s.commits.most, s.reads.most = commitShare, readShare(cfg.PoolSize)
 	s.keys.init()
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.committer = newCommitter(context.WithoutCancel(ctx), s, cfg)
@@ -189,12 +201,14 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 // Tenant is the handle of one tenant.
-func (s *Store) Tenant(id tenant.ID) tenant.Handle { return &handle{store: s, id: id} }
+func (s *Store) Tenant(id tenant.ID) tenant.Handle { return &handle{store: s, id: id, shares: true} }
 
 // handle is one tenant's part of the store. Its methods stand with the tables that they read.
 type handle struct {
 	store *Store
 	id    tenant.ID
+	// shares says that its reads count against the tenant's share: it is what the tenant asks, not the operator.
+	shares bool
 }
 
 // ID is the tenant.
@@ -210,7 +224,7 @@ func rows[T any](
 	ctx context.Context, h *handle, scan func(dbutil.Scannable) (T, error), query string, args ...any,
 ) ([]T, error) {
 	var found []T
-	err := h.store.read(ctx, func(ctx context.Context, on dbutil.Execable) (err error) {
+	err := h.read(ctx, func(ctx context.Context, on dbutil.Execable) (err error) {
 		found, err = collect(ctx, on, scan, query, append([]any{string(h.id)}, args...)...)
 		return err
 	})
@@ -222,11 +236,22 @@ func row[T any](
 	ctx context.Context, h *handle, scan func(dbutil.Scannable) (T, error), query string, args ...any,
 ) (T, error) {
 	var found T
-	err := h.store.read(ctx, func(ctx context.Context, on dbutil.Execable) (err error) {
+	err := h.read(ctx, func(ctx context.Context, on dbutil.Execable) (err error) {
 		found, err = scan(on.QueryRowContext(ctx, query, append([]any{string(h.id)}, args...)...))
 		return err
 	})
 	return found, err
+}
+
+// read runs a query of the tenant's, within its share of the pool.
+func (h *handle) read(ctx context.Context, query func(context.Context, dbutil.Execable) error) error {
+	if h.shares {
+		if err := h.store.reads.enter(ctx, h.id); err != nil {
+			return err
+		}
+		defer h.store.reads.leave(h.id)
+	}
+	return h.store.read(ctx, query)
 }
 
 // read runs a query with a deadline, again if its connection was lost.

@@ -3,9 +3,14 @@ package tenantsql
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
+	"iter"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 
 	"go.mau.fi/util/dbutil"
 
@@ -13,67 +18,95 @@ import (
 )
 
 const (
-	tenantColumns = `tenant_id, COALESCE(external_id, ''), name, created_at, updated_at`
+	// tenantColumns say of a tenant without a session what package session calls one that was never paired.
+	tenantColumns = `
+		t.tenant_id, COALESCE(t.external_id, ''), t.name, t.metadata, t.suspended_at, t.created_at, t.updated_at,
+		` + tenantState
+	tenantState = `COALESCE(NULLIF(s.state, ''), 'unpaired')`
+	tenantTable = ` FROM tenant t LEFT JOIN session s ON s.tenant_id=t.tenant_id `
 
-	selectTenant = `SELECT ` + tenantColumns + ` FROM tenant WHERE tenant_id=$1 AND deleted_at=0`
+	selectTenant = `SELECT ` + tenantColumns + tenantTable + `WHERE t.tenant_id=$1 AND t.deleted_at=0`
 
 	// selectTenantByExternalID is how a tenant is found by those who do not know its id yet.
-	selectTenantByExternalID = `SELECT ` + tenantColumns + ` FROM tenant WHERE external_id=$1 AND deleted_at=0`
+	selectTenantByExternalID = `SELECT ` + tenantColumns + tenantTable + `WHERE t.external_id=$1 AND t.deleted_at=0`
 
-	// selectTenants is the operator's list of all tenants.
+	// selectTenants is the operator's list of all tenants. It is completed by what they are to be like.
 	selectTenants = `
-		SELECT ` + tenantColumns + ` FROM tenant WHERE tenant_id > $1 AND deleted_at=0 ORDER BY tenant_id LIMIT $2`
+		SELECT ` + tenantColumns + tenantTable + `
+		WHERE t.tenant_id > $1 AND t.deleted_at=0%s ORDER BY t.tenant_id LIMIT $2`
+
+	// selectSuspended looks over all tenants: it is how a node learns whom to leave alone.
+	selectSuspended = `SELECT tenant_id FROM tenant WHERE tenant_id > $1 AND suspended_at > 0 AND deleted_at=0 ORDER BY tenant_id LIMIT $2`
 
 	insertTenant = `
-		INSERT INTO tenant (tenant_id, external_id, name, created_at, updated_at) VALUES ($1, $2, $3, $4, $5)
+		INSERT INTO tenant (tenant_id, external_id, name, metadata, folded, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT DO NOTHING`
 	insertHead = `INSERT INTO head (tenant_id) VALUES ($1)`
 
-	markDeleted    = `UPDATE tenant SET external_id=NULL, name='', deleted_at=$2 WHERE tenant_id=$1 AND deleted_at=0`
-	deleteHead     = `DELETE FROM head WHERE tenant_id=$1`
-	deleteSession  = `DELETE FROM session WHERE tenant_id=$1`
-	deleteKeys     = `DELETE FROM api_key WHERE tenant_id=$1`
-	deleteTenant   = `DELETE FROM tenant WHERE tenant_id=$1`
-	selectDeletion = `SELECT tenant_id FROM tenant WHERE deleted_at > 0`
-
-	deleteSomeMessages = `
-		DELETE FROM message WHERE tenant_id=$1 AND (chat_id, message_id, sender_id) IN (
-			SELECT chat_id, message_id, sender_id FROM message WHERE tenant_id=$1 LIMIT $2)`
-	deleteSomeEvents = `
-		DELETE FROM journal WHERE tenant_id=$1 AND seq IN (
-			SELECT seq FROM journal WHERE tenant_id=$1 ORDER BY seq LIMIT $2)`
-	deleteSomeChats = `
-		DELETE FROM chat WHERE tenant_id=$1 AND chat_id IN (SELECT chat_id FROM chat WHERE tenant_id=$1 LIMIT $2)`
-	deleteSomeContacts = `
-		DELETE FROM contact WHERE tenant_id=$1 AND contact_id IN (
-			SELECT contact_id FROM contact WHERE tenant_id=$1 LIMIT $2)`
-	deleteSomeLIDs = `
-		DELETE FROM lid_map WHERE tenant_id=$1 AND lid IN (SELECT lid FROM lid_map WHERE tenant_id=$1 LIMIT $2)`
-	deleteSomeEarly = `
-		DELETE FROM early WHERE tenant_id=$1 AND (message_id, chat_id, sender_id, kind, by_id) IN (
-			SELECT message_id, chat_id, sender_id, kind, by_id FROM early WHERE tenant_id=$1 LIMIT $2)`
+	updateTenant = `
+		UPDATE tenant SET external_id=$2, name=$3, metadata=$4, folded=$5, suspended_at=$6, updated_at=$7 WHERE tenant_id=$1`
 )
 
-// deleteChunk is how many rows of a deleted tenant go in one step: the commits of others pass between two of them.
-const deleteChunk = 500
+// tenantChunk is how many tenants are read at a time where all are.
+const tenantChunk = 500
 
 func scanTenant(row dbutil.Scannable) (tenant.Tenant, error) {
 	var t tenant.Tenant
-	var created, updated int64
-	err := row.Scan(&t.ID, &t.ExternalID, &t.Name, &created, &updated)
-	t.CreatedAt, t.UpdatedAt = fromMillis(created), fromMillis(updated)
-	return t, err
+	var metadata string
+	var suspended, created, updated int64
+	err := row.Scan(&t.ID, &t.ExternalID, &t.Name, &metadata, &suspended, &created, &updated, &t.SessionState)
+	if err != nil {
+		return t, err
+	}
+	t.SuspendedAt, t.CreatedAt, t.UpdatedAt = optionalTime(suspended), fromMillis(created), fromMillis(updated)
+	if metadata != "" {
+		if err = json.Unmarshal([]byte(metadata), &t.Metadata); err != nil {
+			return t, fmt.Errorf("decode metadata: %w", err)
+		}
+	}
+	return t, nil
 }
+
+// encodeMetadata is the column metadata: sorted by key, or empty.
+func encodeMetadata(metadata map[string]string) (string, error) {
+	if len(metadata) == 0 {
+		return "", nil
+	}
+	encoded, err := json.Marshal(metadata)
+	return string(encoded), err
+}
+
+// foldedTenant is the column folded. What is searched for holds no line break, so nothing is found across two of its parts.
+func foldedTenant(t *tenant.Tenant) string {
+	return fold(t.Name + "\n" + t.ExternalID + "\n" + string(t.ID))
+}
+
+// stateOfNobody is the state of a tenant without a session, as tenantState says it.
+const stateOfNobody = "unpaired"
 
 // Create makes a tenant, or returns the one that has the same external id already.
 func (s *Store) Create(ctx context.Context, n tenant.NewTenant) (tenant.Tenant, bool, error) {
 	var made tenant.Tenant
 	var created bool
 	external := sql.NullString{String: tenant.CleanText(n.ExternalID), Valid: n.ExternalID != ""}
-	name := tenant.CleanText(n.Name)
-	err := s.committer.do(ctx, 1, func(ctx context.Context, b *batch) error {
-		made = tenant.Tenant{ID: tenant.NewID(), ExternalID: external.String, Name: name, CreatedAt: b.now, UpdatedAt: b.now}
-		inserted, err := b.execBare(ctx, insertTenant, string(made.ID), external, name, b.now.UnixMilli(), b.now.UnixMilli())
+	var metadata map[string]string
+	for key, value := range n.Metadata {
+		if metadata == nil {
+			metadata = make(map[string]string)
+		}
+		metadata[tenant.CleanText(key)] = tenant.CleanText(value)
+	}
+	encoded, err := encodeMetadata(metadata)
+	if err != nil {
+		return tenant.Tenant{}, false, err
+	}
+	err = s.committer.do(ctx, 1, func(ctx context.Context, b *batch) error {
+		made = tenant.Tenant{
+			ID: tenant.NewID(), ExternalID: external.String, Name: tenant.CleanText(n.Name), Metadata: metadata,
+			SessionState: stateOfNobody, CreatedAt: b.now, UpdatedAt: b.now,
+		}
+		inserted, err := b.execBare(ctx, insertTenant, string(made.ID), external, made.Name, encoded, foldedTenant(&made),
+			b.now.UnixMilli(), b.now.UnixMilli())
 		if err != nil {
 			return fmt.Errorf("insert tenant: %w", err)
 		}
@@ -103,114 +136,181 @@ func (s *Store) Get(ctx context.Context, id tenant.ID) (tenant.Tenant, error) {
 }
 
 // List returns tenants in the order of their ids. Returns ErrInvalidCursor.
-func (s *Store) List(ctx context.Context, page tenant.Page) (tenant.Tenants, error) {
+func (s *Store) List(ctx context.Context, q tenant.Query) (tenant.Tenants, error) {
 	var from tenant.ID
-	if page.Cursor != "" {
+	if q.Cursor != "" {
 		var err error
-		if from, err = tenant.ParseIDCursor(page.Cursor); err != nil {
+		if from, err = tenant.ParseIDCursor(q.Cursor); err != nil {
 			return tenant.Tenants{}, err
 		}
 	}
-	if page.Limit <= 0 {
+	if q.Limit <= 0 {
 		return tenant.Tenants{}, nil
 	}
-	found, err := rows(ctx, &handle{store: s, id: from}, scanTenant, selectTenants, page.Limit+1)
+	filter, args, err := tenantFilter(&q)
+	if err != nil {
+		return tenant.Tenants{}, fmt.Errorf("list tenants: %w", err)
+	}
+	found, err := rows(ctx, &handle{store: s, id: from}, scanTenant, fmt.Sprintf(selectTenants, filter), append([]any{q.Limit + 1}, args...)...)
 	if err != nil {
 		return tenant.Tenants{}, s.wrap(ctx, "list tenants", err)
 	}
 	list := tenant.Tenants{Tenants: found}
-	if len(found) > page.Limit {
-		list.Tenants = found[:page.Limit]
-		list.Next = found[page.Limit-1].ID.Cursor()
+	if len(found) > q.Limit {
+		list.Tenants = found[:q.Limit]
+		list.Next = found[q.Limit-1].ID.Cursor()
 	}
 	return list, nil
 }
 
-// Delete removes a tenant with all that it owns. The tenant is gone for everybody by the first commit; what it owned goes in
-// small steps, also when the caller leaves or the process ends. Returns ErrNotFound.
-func (s *Store) Delete(ctx context.Context, id tenant.ID) error {
-	err := s.committer.do(ctx, 1, func(ctx context.Context, b *batch) error {
-		if _, err := b.head(ctx, id); err != nil {
-			return err
-		}
-		keys, err := collect(ctx, b.tx, scanString, selectKeyIDs, string(id))
+// tenantFilter is the conditions of a list of tenants; their parameters are numbered from 3 on.
+func tenantFilter(q *tenant.Query) (filter string, args []any, err error) {
+	var text strings.Builder
+	add := func(condition string, arg any) {
+		args = append(args, arg)
+		text.WriteString(" AND " + strings.ReplaceAll(condition, "?", "$"+strconv.Itoa(len(args)+2)))
+	}
+	if like := pattern(q.Search); like != "" {
+		add(`t.folded LIKE ? ESCAPE '\'`, like)
+	}
+	if q.State != "" {
+		add(tenantState+`=?`, q.State)
+	}
+	for _, key := range slices.Sorted(maps.Keys(q.Metadata)) {
+		pair, err := json.Marshal(map[string]string{key: tenant.CleanText(q.Metadata[key])})
 		if err != nil {
-			return fmt.Errorf("read keys: %w", err)
+			return "", nil, err
 		}
-		marked, err := b.execBare(ctx, markDeleted, string(id), b.now.UnixMilli())
-		if err != nil {
-			return fmt.Errorf("mark: %w", err)
+		// Keys have no quotes, so the pair stands in the JSON as itself and nothing else does. Unlike LIKE, REPLACE knows capitals.
+		add(`REPLACE(t.metadata, ?, '') <> t.metadata`, strings.Trim(string(pair), "{}"))
+	}
+	if q.Suspended != nil {
+		condition := ` AND t.suspended_at=0`
+		if *q.Suspended {
+			condition = ` AND t.suspended_at>0`
 		}
-		if marked == 0 {
-			return tenant.ErrNotFound
+		text.WriteString(condition)
+	}
+	return text.String(), args, nil
+}
+
+// Change changes a tenant. Returns ErrNotFound, ErrExternalIDTaken, ErrMetadataFull.
+func (s *Store) Change(ctx context.Context, id tenant.ID, c tenant.Patch) (tenant.Tenant, error) {
+	return s.alter(ctx, "change tenant", id, func(ctx context.Context, b *batch, t *tenant.Tenant) error {
+		if c.Name != nil {
+			t.Name = tenant.CleanText(*c.Name)
 		}
-		for _, statement := range []string{deleteHead, deleteSession, deleteKeys} {
-			if _, err = b.execBare(ctx, statement, string(id)); err != nil {
-				return err
+		if c.ExternalID != nil {
+			t.ExternalID = tenant.CleanText(*c.ExternalID)
+			other, err := scanTenant(b.tx.QueryRowContext(ctx, selectTenantByExternalID, t.ExternalID))
+			if err == nil && other.ID != id {
+				return tenant.ErrExternalIDTaken
+			}
+			if err != nil && !errors.Is(err, sql.ErrNoRows) {
+				return fmt.Errorf("look for the external id: %w", err)
 			}
 		}
-		for _, key := range keys {
-			b.keys = append(b.keys, tenant.KeyID(key))
+		t.Metadata = maps.Clone(t.Metadata)
+		for key, value := range c.Metadata {
+			if value == nil {
+				delete(t.Metadata, key)
+				continue
+			}
+			if t.Metadata == nil {
+				t.Metadata = make(map[string]string)
+			}
+			t.Metadata[tenant.CleanText(key)] = tenant.CleanText(*value)
 		}
-		b.forget(id)
+		if len(t.Metadata) > tenant.MaxMetadata {
+			return tenant.ErrMetadataFull
+		}
 		return nil
 	})
-	if err != nil {
-		return s.wrap(ctx, "delete tenant", err)
-	}
-	done := make(chan error, 1)
-	s.background(func() { done <- s.purge(id) })
-	select {
-	case err = <-done:
-		return s.wrap(ctx, "delete what the tenant owned", err)
-	case <-ctx.Done():
-		return s.wrap(ctx, "delete what the tenant owned", context.Cause(ctx))
-	}
 }
 
-// forget drops what the batch keeps of a tenant that it has deleted.
-func (b *batch) forget(id tenant.ID) {
-	b.deleted[id] = struct{}{}
-	delete(b.heads, id)
-	b.known.Remove(id)
-}
-
-// purge deletes what a deleted tenant owned, and then the tenant's own row.
-func (s *Store) purge(id tenant.ID) error {
-	for _, statement := range []string{deleteSomeMessages, deleteSomeEvents, deleteSomeChats, deleteSomeContacts, deleteSomeLIDs, deleteSomeEarly} {
-		for gone := int64(deleteChunk); gone >= deleteChunk; {
-			err := s.committer.do(s.ctx, deleteChunk, func(ctx context.Context, b *batch) (err error) {
-				gone, err = b.execBare(ctx, statement, string(id), deleteChunk)
-				return err
-			})
-			if err != nil {
-				return err
-			}
+// Suspend shuts a tenant out. Returns ErrNotFound.
+func (s *Store) Suspend(ctx context.Context, id tenant.ID) (tenant.Tenant, error) {
+	return s.alter(ctx, "suspend tenant", id, func(ctx context.Context, b *batch, t *tenant.Tenant) error {
+		if t.SuspendedAt == nil {
+			t.SuspendedAt = &b.now
 		}
-	}
-	return s.committer.do(s.ctx, 1, func(ctx context.Context, b *batch) error {
-		_, err := b.execBare(ctx, deleteTenant, string(id))
-		return err
+		return b.tellOfKeys(ctx, id)
 	})
 }
 
-// resumeDeletions goes on with the tenants whose deletion was cut short.
-func (s *Store) resumeDeletions(ctx context.Context) error {
-	var ids []string
-	err := s.read(ctx, func(ctx context.Context, on dbutil.Execable) (err error) {
-		ids, err = collect(ctx, on, scanString, selectDeletion)
+// Resume lets a tenant in again. Returns ErrNotFound.
+func (s *Store) Resume(ctx context.Context, id tenant.ID) (tenant.Tenant, error) {
+	return s.alter(ctx, "resume tenant", id, func(ctx context.Context, b *batch, t *tenant.Tenant) error {
+		t.SuspendedAt = nil
+		return b.tellOfKeys(ctx, id)
+	})
+}
+
+// tellOfKeys makes whoever caches the tenant's keys look again.
+func (b *batch) tellOfKeys(ctx context.Context, id tenant.ID) error {
+	keys, err := collect(ctx, b.tx, scanString, selectKeyIDs, string(id))
+	if err != nil {
+		return fmt.Errorf("read keys: %w", err)
+	}
+	for _, key := range keys {
+		b.keys = append(b.keys, tenant.KeyID(key))
+	}
+	return nil
+}
+
+// alter lets change alter a tenant's row, and stores it if it did.
+func (s *Store) alter(
+	ctx context.Context, doing string, id tenant.ID, change func(context.Context, *batch, *tenant.Tenant) error,
+) (tenant.Tenant, error) {
+	var t tenant.Tenant
+	err := s.committer.do(ctx, 1, func(ctx context.Context, b *batch) error {
+		before, err := scanTenant(b.row(ctx, id, selectTenant))
+		if errors.Is(err, sql.ErrNoRows) {
+			return tenant.ErrNotFound
+		}
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		t = before
+		if err = change(ctx, b, &t); err != nil {
+			return err
+		}
+		if t.Name == before.Name && t.ExternalID == before.ExternalID && maps.Equal(t.Metadata, before.Metadata) &&
+			(t.SuspendedAt == nil) == (before.SuspendedAt == nil) {
+			return nil
+		}
+		t.UpdatedAt = b.now
+		metadata, err := encodeMetadata(t.Metadata)
+		if err != nil {
+			return err
+		}
+		_, err = b.exec(ctx, id, updateTenant, sql.NullString{String: t.ExternalID, Valid: t.ExternalID != ""}, t.Name, metadata,
+			foldedTenant(&t), optionalMillis(t.SuspendedAt), b.now.UnixMilli())
 		return err
 	})
-	if err != nil || len(ids) == 0 {
-		return err
+	if err != nil {
+		return tenant.Tenant{}, s.wrap(ctx, doing, err)
 	}
-	s.background(func() {
-		for _, id := range ids {
-			if err := s.purge(tenant.ID(id)); err != nil {
-				s.log.WarnContext(s.ctx, "deletion will be resumed at the next start", slog.String("tenant", id), slog.Any("error", err))
+	return t, nil
+}
+
+// Suspended yields the tenants that are suspended, in the order of their ids.
+func (s *Store) Suspended(ctx context.Context) iter.Seq2[tenant.ID, error] {
+	return func(yield func(tenant.ID, error) bool) {
+		for from := tenant.ID(""); ; {
+			found, err := rows(ctx, &handle{store: s, id: from}, scanString, selectSuspended, tenantChunk)
+			if err != nil {
+				yield("", s.wrap(ctx, "list suspended tenants", err))
+				return
+			}
+			for _, id := range found {
+				if from = tenant.ID(id); !yield(from, nil) {
+					return
+				}
+			}
+			if len(found) < tenantChunk {
 				return
 			}
 		}
-	})
-	return nil
+	}
 }

@@ -27,8 +27,6 @@ func messageChecks() []check {
 			require.Zero(t, result.Head)
 			require.Empty(t, events(t, h))
 			require.Zero(t, getChat(t, h, ana).UnreadCount)
-			commit(t, h, live(received("A", ana, "old", 1)))
-			require.Empty(t, events(t, h), "what history brought is not news")
 		}},
 		{"AreRefusedWithoutID", func(t tester, s tenant.Store) {
 			h := NewTenant(t, s)

@@ -100,3 +100,12 @@ func onServer(ctx context.Context, tb testing.TB, server, statement string) {
 	require.NoError(tb, err)
 	require.NoError(tb, conn.Close(ctx))
 }
+
+// Delete deletes a tenant and returns the record, which is complete.
+func Delete(tb testing.TB, store tenant.Store, id tenant.ID) tenant.Deletion {
+	tb.Helper()
+	record, err := store.Delete(tb.Context(), id, tenant.DeviceNone)
+	require.NoError(tb, err)
+	require.NotNil(tb, record.CompletedAt)
+	return record
+}

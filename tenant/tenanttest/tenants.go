@@ -1,9 +1,11 @@
 package tenanttest
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/wafleet/wafleet/tenant"
 )
@@ -42,7 +44,7 @@ func tenantChecks() []check {
 			var ids []tenant.ID
 			page := tenant.Page{Limit: 3}
 			for {
-				list, err := s.List(t.Context(), page)
+				list, err := s.List(t.Context(), tenant.Query{Page: page})
 				require.NoError(t, err)
 				for _, found := range list.Tenants {
 					ids = append(ids, found.ID)
@@ -54,14 +56,14 @@ func tenantChecks() []check {
 			}
 			require.Len(t, ids, 7)
 			require.IsIncreasing(t, ids)
-			_, err := s.List(t.Context(), tenant.Page{Limit: 3, Cursor: (&tenant.Chat{ID: ana}).Cursor()})
+			_, err := s.List(t.Context(), tenant.Query{Page: tenant.Page{Limit: 3, Cursor: (&tenant.Chat{ID: ana}).Cursor()}})
 			require.ErrorIs(t, err, tenant.ErrInvalidCursor)
 		}},
 		{"AreGoneOnceDeleted", forgetsTenant},
 		{"GiveTheirExternalIDBackWhenDeleted", func(t tester, s tenant.Store) {
 			first, _, err := s.Create(t.Context(), tenant.NewTenant{ExternalID: "again"})
 			require.NoError(t, err)
-			require.NoError(t, s.Delete(t.Context(), first.ID))
+			Delete(t, s, first.ID)
 			second, created, err := s.Create(t.Context(), tenant.NewTenant{ExternalID: "again"})
 			require.NoError(t, err)
 			require.True(t, created)
@@ -73,7 +75,7 @@ func tenantChecks() []check {
 			require.ErrorIs(t, err, tenant.ErrNotFound)
 			_, err = h.Commit(t.Context(), tenant.DeleteChat{ID: ana})
 			require.ErrorIs(t, err, tenant.ErrNotFound)
-			require.ErrorIs(t, s.Delete(t.Context(), h.ID()), tenant.ErrNotFound)
+			requireGone(t, s, h.ID())
 			requireUnknown(t, h)
 		}},
 		{"AnswerAPing", func(t tester, s tenant.Store) { require.NoError(t, s.Ping(t.Context())) }},
@@ -86,11 +88,12 @@ func forgetsTenant(t tester, s tenant.Store) {
 		commit(t, h, live(received(numbered(n), ana, "hello", n)))
 	}
 	commit(t, other, live(received("A", ana, "hello", 0)))
+	commit(t, h, keeping("k", "one", own("OWN", ana, "hello", 9))...)
 	key, _, err := h.CreateKey(t.Context(), tenant.NewKey{})
 	require.NoError(t, err)
 
-	require.NoError(t, s.Delete(t.Context(), h.ID()))
-	require.ErrorIs(t, s.Delete(t.Context(), h.ID()), tenant.ErrNotFound)
+	Delete(t, s, h.ID())
+	requireGone(t, s, h.ID())
 	_, err = s.Get(t.Context(), h.ID())
 	require.ErrorIs(t, err, tenant.ErrNotFound)
 	_, err = s.Key(t.Context(), key.ID)
@@ -115,6 +118,8 @@ func requireUnknown(t tester, h tenant.Handle) {
 	require.ErrorIs(t, err, tenant.ErrChatNotFound)
 	require.Empty(t, chatIDs(t, h, tenant.ChatQuery{}))
 	require.Empty(t, events(t, h))
+	_, err = h.Answer(t.Context(), "k")
+	require.ErrorIs(t, err, tenant.ErrAnswerNotFound)
 	oldest, latest, err := h.Bounds(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 1, oldest)
@@ -211,6 +216,19 @@ func sessionChecks() []check {
 			commit(t, h, tenant.SetSession{Session: quiet})
 			require.Len(t, events(t, h), 2)
 		}},
+		{"AreWhatTheLastOfSeveralChangesMadeThem", func(t tester, s tenant.Store) {
+			h := NewTenant(t, s)
+			lost, back := online, online
+			lost.Status.Reason = "lost"
+			back.Wanted = false
+			commit(t, h, tenant.SetSession{Session: online}, tenant.SetSession{Session: lost}, tenant.SetSession{Session: online},
+				tenant.SetSession{Session: back})
+			session, err := h.Session(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, back, session)
+			require.Len(t, events(t, h), 3)
+		}},
+		{"OfManyTenantsAreStoredTogether", func(t tester, s tenant.Store) { sessionsOfMany(t, s, online) }},
 		{"AreListedWhileLinked", func(t tester, s tenant.Store) {
 			linked, gone := NewTenant(t, s), NewTenant(t, s)
 			NewTenant(t, s)
@@ -224,5 +242,37 @@ func sessionChecks() []check {
 			}
 			require.Equal(t, []tenant.Linked{{ID: linked.ID(), Session: online}}, found)
 		}},
+	}
+}
+
+// requireGone checks that a tenant cannot be deleted, since there is none.
+func requireGone(t tester, s tenant.Store, id tenant.ID) {
+	t.Helper()
+	_, err := s.Delete(t.Context(), id, tenant.DeviceNone)
+	require.ErrorIs(t, err, tenant.ErrNotFound)
+}
+
+// sessionsOfMany lets many tenants store their session and their block list at the same time, as a node's start does.
+func sessionsOfMany(t tester, s tenant.Store, online tenant.Session) {
+	handles := make([]tenant.Handle, 100)
+	for i := range handles {
+		handles[i] = NewTenant(t, s)
+	}
+	var all errgroup.Group
+	for i, h := range handles {
+		mine := online
+		mine.Device = strconv.Itoa(i)
+		all.Go(func() error {
+			_, err := h.Commit(t.Context(), tenant.SetSession{Session: mine}, tenant.SetBlocklist{IDs: []tenant.ChatID{ana}})
+			return err
+		})
+	}
+	require.NoError(t, all.Wait())
+	for i, h := range handles {
+		session, err := h.Session(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, strconv.Itoa(i), session.Device)
+		require.Equal(t, tenant.EventSessionStatus, eventTypes(t, h, 0)[0])
+		require.Equal(t, []tenant.ChatID{ana}, blocked(t, h))
 	}
 }
