@@ -26,15 +26,21 @@ type actor struct {
 
 	inbox chan func()   // unbuffered: accepted only by a live loop
 	done  chan struct{} // closed when the loop has ended
+	gone  chan struct{} // closed when the children have ended, too
 	tasks group         // all children
 
-	view   atomic.Pointer[View]
-	online atomic.Pointer[conn] // where sends go; nil unless online
-	board  board
-	saver  saver
-	outbox outbox
+	view     atomic.Pointer[View]
+	online   atomic.Pointer[conn] // where sends go; nil unless online
+	board    board
+	saver    saver
+	outbox   outbox
+	presence presence
 	// leftover outlives connections: the phone announces a history but once.
 	leftover leftover
+	// groupsRead is when all groups were read last, in Unix milliseconds; 0 if they were not.
+	groupsRead atomic.Int64
+	owed       owed // likewise
+	pleas      *pleas
 
 	// Owned by the loop.
 	row        tenant.Session
@@ -54,16 +60,19 @@ type actor struct {
 	removed    bool // the tenant goes
 	over       bool // the loop ends
 	timer      *time.Timer
+	lockTimer  *time.Timer // of row.Reachout
+	strikes    int         // messages to new contacts that WhatsApp refused in a row
 }
 
 func newActor(f *Fleet, id tenant.ID, row tenant.Session) *actor {
 	a := &actor{
 		fleet: f, id: id, handle: f.cfg.Store.Tenant(id), life: f.life,
 		log:   f.cfg.Log.With("tenant", string(id)),
-		inbox: make(chan func()), done: make(chan struct{}),
-		row: row, since: time.Now(), timer: time.NewTimer(0),
+		inbox: make(chan func()), done: make(chan struct{}), gone: make(chan struct{}), pleas: newPleas(),
+		row: row, since: time.Now(), timer: time.NewTimer(0), lockTimer: time.NewTimer(0),
 	}
 	a.timer.Stop()
+	a.lockTimer.Stop()
 	a.watch = watch{log: a.log, metrics: f.cfg.Metrics}
 	a.tasks.watch = &a.watch
 	a.saver = saver{
@@ -71,19 +80,33 @@ func newActor(f *Fleet, id tenant.ID, row tenant.Session) *actor {
 		commit: func(ctx context.Context, row tenant.Session) (err error) {
 			defer a.watch.contain("save", &err)
 			_, err = a.handle.Commit(ctx, tenant.SetSession{Session: row})
-			if err != nil && !errors.Is(err, tenant.ErrUnavailable) {
+			if err != nil && !errors.Is(err, tenant.ErrUnavailable) && !errors.Is(ctx.Err(), context.DeadlineExceeded) { // else the saver tries again
 				a.log.ErrorContext(ctx, "state of the session was not stored", "state", row.Status.State, "error", err)
 			}
 			return err
 		},
 	}
-	a.state, a.reason, a.until = initial(&row, a.since, f.pace)
+	a.state, a.reason, a.until = f.initial(id, &row, a.since)
 	a.publish()
 	f.cfg.Metrics.SessionState(string(id), "", string(a.state), false)
+	a.watchReachout()
 	return a
 }
 
-// initial is the state of a session whose row was just read.
+// initial is the state of a session whose row was just read. One that was suspended or resumed while its state was not stored yet is
+// put right.
+func (f *Fleet) initial(id tenant.ID, row *tenant.Session, now time.Time) (State, reason, time.Time) {
+	suspended := f.suspended.has(id)
+	state, why, until := initial(row, now, f.pace)
+	switch {
+	case suspended && state == Connecting:
+		return Stopped, reasonSuspended, time.Time{}
+	case !suspended && state == Stopped && why == reasonSuspended && row.Wanted:
+		return Connecting, reasonNone, time.Time{}
+	}
+	return state, why, until
+}
+
 func initial(row *tenant.Session, now time.Time, p *Pace) (State, reason, time.Time) {
 	stored, why := State(row.Status.State), reason(row.Status.Reason)
 	if row.Device == "" {
@@ -119,15 +142,20 @@ func (a *actor) run(stop <-chan struct{}) {
 			a.guarded(job)
 		case <-a.timer.C:
 			a.guarded(a.wake)
+		case <-a.lockTimer.C:
+			a.guarded(a.endReachout)
 		case <-stop:
 			stop = nil
 			a.guarded(a.stop)
 		}
 	}
 	close(a.done)
+	a.lockTimer.Stop()
 	a.saver.drain()
 	<-a.tasks.close()
+	close(a.gone)
 	a.fleet.cfg.Metrics.SessionState(string(a.id), string(a.state), "", false)
+	a.fleet.cfg.Limited.Reachout(string(a.id), false)
 }
 
 func (a *actor) guarded(job func()) {
@@ -207,7 +235,7 @@ func (a *actor) publish() {
 	words := a.reason.words()
 	v := &View{
 		Tenant: a.id, State: a.state, Reason: string(a.reason), Message: words.message, Action: words.action,
-		Since: a.since, Until: a.until,
+		Since: a.since, Until: a.until, Reachout: a.row.Reachout,
 	}
 	if a.state != LoggedOut && a.row.Device != "" {
 		v.Device, v.LID, v.Name = a.row.Device, a.row.LID, a.name
@@ -248,7 +276,9 @@ func (a *actor) arm() {
 func (a *actor) wake() {
 	switch a.state {
 	case Backoff, Banned, Outdated:
-		if a.become(Connecting, reasonNone, time.Time{}) {
+		if a.fleet.suspended.has(a.id) {
+			a.become(Stopped, reasonSuspended, time.Time{})
+		} else if a.become(Connecting, reasonNone, time.Time{}) {
 			a.next()
 		}
 	case Unpaired, LoggedOut:
@@ -316,18 +346,25 @@ func (a *actor) loggedIn(c *conn) {
 		a.row.LID = c.lid
 	}
 	a.loggedInAt = time.Now()
+	a.online.Store(c) // first: who is told that the session is online may act
 	if !a.become(Online, reasonNone, time.Time{}) {
+		a.online.Store(nil)
 		return
 	}
-	a.online.Store(c)
-	if a.pair != nil {
+	if over := a.pair; over != nil {
 		a.pair = nil
-		a.board.show(PairingView{Phase: PairingSucceeded})
+		a.showPairing(over, PairingView{Phase: PairingSucceeded})
 	}
 	a.startResend()
+	c.followBlocklist()
+	c.renewPresence()
+	for _, name := range a.owed.due() {
+		c.fetchState(string(name))
+	}
 	for _, job := range a.leftover.take() {
 		c.fetchHistory(job.id, job.note)
 	}
+	c.readGroups()
 }
 
 // ended takes the news that a connection is of no use any more.
@@ -383,9 +420,12 @@ func (a *actor) settle(o outcome) {
 		a.failures = 0
 	}
 	a.become(o.state, o.reason, o.until)
-	if ends && a.pair != nil {
+	if over := a.pair; ends && over != nil {
 		a.pair = nil
-		a.board.show(failed(o.reason))
+		if o.state == LoggedOut { // and can be paired again
+			a.releaseLinks(over.links)
+		}
+		a.showPairing(over, failed(o.reason))
 	}
 }
 
@@ -428,6 +468,9 @@ func (a *actor) forget() {
 	}
 	a.forgetting = true
 	a.leftover.take() // it was the device's
+	a.groupsRead.Store(0)
+	a.presence.reset()
+	a.owed.forget()
 	a.tasks.run("forget", func() {
 		var err error
 		defer func() { a.post(func() { a.forgotten(err) }) }()
@@ -447,6 +490,8 @@ func (a *actor) forgotten(err error) {
 		}
 	} else {
 		a.row.Device, a.row.LID, a.row.PairedAt, a.row.Wanted = "", "", time.Time{}, false
+		a.row.Reachout, a.strikes = tenant.ReachoutLock{}, 0 // another account may be linked next
+		a.watchReachout()
 		a.name = ""
 		a.publish()
 		a.save(nil)
@@ -458,9 +503,9 @@ func (a *actor) forgotten(err error) {
 // stop brings the session to rest because the node stops. Its state stays: the next start goes on from it.
 func (a *actor) stop() {
 	a.stopping = true
-	if a.pair != nil {
+	if over := a.pair; over != nil {
 		a.pair = nil
-		a.board.show(failed(pairStopped))
+		a.showPairing(over, failed(pairStopped))
 	}
 	if a.cur != nil && !a.closing {
 		a.cur.draining.Store(true)

@@ -53,7 +53,7 @@ func TestLogsInAfterPairingWithoutBeingTold(t *testing.T) {
 	select {
 	case job := <-a.inbox:
 		job()
-	case <-time.After(10 * time.Second): //nolint:forbidigo // a deadline
+	case <-time.After(time.Minute): //nolint:forbidigo // a deadline
 		require.Fail(t, "the connection was not closed")
 	}
 	require.Nil(t, a.cur)
@@ -94,7 +94,7 @@ func TestTheLastWordOfAConnectionIsItsWorst(t *testing.T) {
 				select {
 				case job := <-a.inbox:
 					job()
-				case <-time.After(10 * time.Second): //nolint:forbidigo // a deadline
+				case <-time.After(time.Minute): //nolint:forbidigo // a deadline
 					require.Fail(t, "the loop was not told")
 				}
 			}

@@ -7,14 +7,13 @@ import (
 	"github.com/wafleet/wafleet/tenant"
 )
 
-// compose writes a text as WhatsApp does: a bare conversation, or an extended text if it answers or mentions.
+// compose writes a text as WhatsApp does: a bare conversation, or an extended text if it answers, mentions or is marked as forwarded.
 func compose(m *TextMessage, quoted *tenant.Message) *waE2E.Message {
-	if quoted == nil && len(m.Mentions) == 0 {
+	info := marked(contextOf(m.Mentions, quoted), firstForward(m.Forwarded))
+	if info == nil {
 		return &waE2E.Message{Conversation: new(m.Text)}
 	}
-	return &waE2E.Message{ExtendedTextMessage: &waE2E.ExtendedTextMessage{
-		Text: new(m.Text), ContextInfo: contextOf(m.Mentions, quoted),
-	}}
+	return &waE2E.Message{ExtendedTextMessage: &waE2E.ExtendedTextMessage{Text: new(m.Text), ContextInfo: info}}
 }
 
 // contextOf is what a message answers and whom it mentions; nil for nothing.
@@ -36,6 +35,12 @@ func contextOf(mentions []tenant.ChatID, quoted *tenant.Message) *waE2E.ContextI
 
 // quote is a stored message as an answer quotes it: without what it quoted itself.
 func quote(m *tenant.Message) *waE2E.Message {
+	switch {
+	case m.Location != nil:
+		return composePlace(m.Location, nil)
+	case len(m.Contacts) > 0:
+		return composeCards(m.Contacts, m.Text, nil)
+	}
 	var msg waE2E.Message
 	if m.Type != tenant.TypeUnsupported && len(m.Payload) > 0 && proto.Unmarshal(m.Payload, &msg) == nil {
 		msg.MessageContextInfo = nil

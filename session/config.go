@@ -15,7 +15,7 @@ import (
 	"github.com/wafleet/wafleet/tenant"
 )
 
-// Config is what a fleet needs. All but Pace and Spool is required.
+// Config is what a fleet needs. All but Pace, Spool, Limits and Limited is required.
 type Config struct {
 	Store   tenant.Store
 	Devices Devices
@@ -24,6 +24,10 @@ type Config struct {
 	Log     *slog.Logger
 	Pace    Pace
 	Spool   spool.Config // where files are on their way, and how many
+	// Limits are the tenants'; nil: there are none.
+	Limits *tenant.LimitBook
+	// Limited is told of reach-out time locks; nil: nobody is.
+	Limited *metrics.Limits
 }
 
 // Pace is how fast the fleet does things and how long it waits. Zero means the default.
@@ -70,12 +74,24 @@ type Pace struct {
 	UploadTimeout   time.Duration // 55 s
 	DownloadTimeout time.Duration // 55 s
 	ReuploadTimeout time.Duration // 25 s
+	// SendPatience is how long a send waits for its turn within the tenant's pace of sends before it is refused.
+	SendPatience time.Duration // 2 s
+	// ReachoutPause is how long sends to new contacts pause when WhatsApp refuses one without telling until when; it doubles while
+	// it goes on to refuse them, up to a day.
+	ReachoutPause time.Duration // 1 h
+	// SyncTimeout bounds taking over all chats and settings.
+	SyncTimeout time.Duration // 80 s
+	// HistoryPage is how long the phone has to answer one request for history, HistoryTimeout all of them together.
+	HistoryPage    time.Duration // 25 s
+	HistoryTimeout time.Duration // 80 s
 	// ResendAge is how long a message that WhatsApp never acknowledged is sent again; then it becomes failed.
 	ResendAge time.Duration // 24 h
 	// StoreTimeout bounds one call of the store, StoreBlocked how long an inbound message waits for a store that is away before
 	// the connection is given up with the message unacknowledged. whatsmeow moves on to the next message after 300 s.
 	StoreTimeout time.Duration // 30 s
 	StoreBlocked time.Duration // 4 min
+	// GroupsEvery is how often at most a session that connects again asks for all its groups.
+	GroupsEvery time.Duration // 10 min
 	// Calm is how long a passing state must last before it is journalled.
 	Calm time.Duration // 3 s
 	// Linger is how long a session without a device is kept in memory after its pairing.
@@ -107,13 +123,19 @@ func withDefaults(p Pace) Pace {
 	set(&p.BanRetry, 6*time.Hour)
 	set(&p.SendTimeout, 25*time.Second)
 	set(&p.LookupTimeout, 10*time.Second)
+	set(&p.SendPatience, 2*time.Second)
+	set(&p.ReachoutPause, time.Hour)
 	set(&p.UploadTimeout, 55*time.Second)
 	set(&p.DownloadTimeout, 55*time.Second)
 	set(&p.ReuploadTimeout, 25*time.Second)
+	set(&p.SyncTimeout, 80*time.Second)
+	set(&p.HistoryPage, 25*time.Second)
+	set(&p.HistoryTimeout, 80*time.Second)
 	set(&p.ResendAge, 24*time.Hour)
 	set(&p.StoreTimeout, 30*time.Second)
 	set(&p.StoreBlocked, 4*time.Minute)
 	set(&p.Calm, 3*time.Second)
+	set(&p.GroupsEvery, 10*time.Minute)
 	set(&p.Linger, 10*time.Minute)
 	set(&p.DrainTimeout, 20*time.Second)
 	return p

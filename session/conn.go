@@ -49,18 +49,26 @@ type conn struct {
 	leaving  atomic.Bool   // we are logging out ourselves
 	away     atomic.Bool   // WhatsApp said that its server is not available
 	broken   atomic.Bool   // the device store has failed
+	repeats  atomic.Bool   // whatsmeow is about to repeat a message for the phone; see pleaSeam
 
 	onlineOnce sync.Once
 	sends      group // sends under way
 	work       group // handlers under way, histories, app state
 
-	mu    sync.Mutex
-	ended outcome
-	told  bool
-	jobs  jobs
-	met   *seen
+	mu     sync.Mutex
+	ended  outcome
+	told   bool
+	jobs   jobs
+	met    *seen
+	blocks blocks
 
-	reuploads reuploads
+	arrivals arrivals
+	pipeline pipeline
+
+	reuploads  reuploads
+	groupReads groupReads
+	state      stateAccess
+	backfills  *backfills
 }
 
 // outcome is how a connection ended: the state it leads to, and why.
@@ -80,7 +88,7 @@ func (a *actor) newConn(pairing bool) *conn {
 	c := &conn{
 		actor: a, gen: a.gen, pairing: pairing, log: a.log,
 		dialling: make(chan struct{}), opened: make(chan struct{}), online: make(chan struct{}), over: make(chan struct{}),
-		me: account{lid: a.row.LID},
+		me: account{lid: a.row.LID}, state: newStateAccess(), backfills: newBackfills(),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(a.life)
 	c.sends.watch, c.work.watch = &a.watch, &a.watch
@@ -197,7 +205,7 @@ func (c *conn) build() error {
 		return fmt.Errorf("load device: %w", err)
 	}
 	c.name = c.dev.PushName
-	cli := whatsmeow.NewClient(c.dev, clientLog{log: c.log, tap: c.overhear})
+	cli := gate.NewClient(c.dev, clientLog{log: c.log, tap: c.overhear})
 	c.actor.fleet.cfg.Clients.Apply(cli)
 	cli.EnableAutoReconnect = false
 	cli.DisableLoginAutoReconnect = true
@@ -209,6 +217,7 @@ func (c *conn) build() error {
 	cli.BackgroundEventCtx = c.ctx
 	cli.SetMaxParallelRetryReceiptHandling(1)
 	cli.GetMessageForRetry = c.messageForRetry
+	cli.PreRetryCallback = c.beforeRepeat
 	if c.pairing {
 		cli.PrePairCallback = func(jid types.JID, _, _ string) bool { return c.actor.claim(c, jid) }
 	}
@@ -239,11 +248,16 @@ func (c *conn) load(ctx context.Context) error {
 	if lid, ok := chatID(dev.LID); ok {
 		c.me.lid = lid
 	}
+	// Below the gate, which knows its own.
+	dev.Sessions, dev.EventBuffer = &pleaSeam{SessionStore: dev.Sessions, dev: dev, conn: c}, decryptions{dev.EventBuffer}
 	metrics := c.actor.fleet.cfg.Metrics
 	c.gate = gate.Wrap(dev, gate.WithHooks(gate.Hooks{
 		Panic:    func(v any, _ []byte) { c.actor.watch.report("decrypt", v) },
 		Conflict: func() { metrics.Panic("session_conflict") },
 	}))
+	if later, ok := c.stop.(Later); ok {
+		dev.Sessions = &flushing{dev.Sessions, later}
+	}
 	if c.stop != nil {
 		c.stop.OnFailure(func(err error) {
 			c.broken.Store(true)
@@ -251,6 +265,7 @@ func (c *conn) load(ctx context.Context) error {
 			c.end(outcome{state: Backoff, reason: lostStore})
 		})
 	}
+	c.state.store = dev.AppState
 	dev.AppState = &stateSeam{AppStateStore: dev.AppState, ask: c.fetchState}
 	return nil
 }
@@ -277,7 +292,7 @@ func (c *conn) dial(timeout time.Duration) error {
 	timer := time.AfterFunc(timeout, func() { c.cancel(errDialTimeout) })
 	defer timer.Stop()
 	close(c.dialling)
-	if err := c.cli.ConnectContext(c.ctx); err != nil {
+	if err := c.cli.ConnectContext(context.WithValue(c.ctx, byItself{}, true)); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	return nil
@@ -397,6 +412,10 @@ func (c *conn) lifecycle(evt any) {
 // overhear notes what whatsmeow tells in no event: it leaves errors of the server's own to the disconnect that follows.
 func (c *conn) overhear(node *waBinary.Node) {
 	switch node.Tag {
+	case "message":
+		c.arrivals.arrive(node)
+	case "iq":
+		c.state.overhear(node)
 	case "stream:error", "failure":
 		attrs := node.AttrGetter()
 		if code := cmp.Or(attrs.OptionalString("code"), attrs.OptionalString("reason")); code == "503" || code == "500" {

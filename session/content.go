@@ -17,6 +17,17 @@ type content struct {
 	replyTo  tenant.MessageID
 	mentions []tenant.ChatID
 	media    *tenant.Media // nil: it is no file
+
+	location  *tenant.Location // nil: it is no place
+	contacts  []tenant.ContactCard
+	forwarded bool
+	score     int // how often it was forwarded
+}
+
+// fill writes what a message says into its record.
+func (c *content) fill(m *tenant.Message) {
+	m.Type, m.Text, m.ReplyTo, m.Mentions, m.Media = c.kind, c.text, c.replyTo, c.mentions, c.media
+	m.Location, m.Contacts, m.Forwarded, m.ForwardScore = c.location, c.contacts, c.forwarded, c.score
 }
 
 // Bounds of what a stranger can make us store with one message.
@@ -36,6 +47,13 @@ func read(msg *waE2E.Message) content {
 	if part := filePartOf(msg); part != nil && isFile(c.kind) {
 		c.media = describeFile(part)
 	}
+	switch c.kind { //nolint:exhaustive // the others have no structure of their own
+	case tenant.TypeLocation:
+		c.location = placeOf(msg)
+	case tenant.TypeContact:
+		c.contacts = cardsOf(msg)
+	}
+	c.forwarded, c.score = forwardOf(info)
 	c.replyTo = messageID(info.GetStanzaID())
 	for _, raw := range info.GetMentionedJID() {
 		id, err := tenant.ParseChatID(raw)

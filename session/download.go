@@ -23,7 +23,7 @@ import (
 // the file.
 //
 // Returns [tenant.ErrNoMedia], *[OfflineError], ErrMediaGone, ErrMediaDamaged, ErrPhoneSilent, ErrTransfer, [spool.ErrFull],
-// or the context's error.
+// *[LimitError], or the context's error.
 func (f *Fleet) FetchFile(ctx context.Context, id tenant.ID, m *tenant.Message) (file *spool.File, err error) {
 	defer f.watch.contain("download", &err)
 	_, part, err := storedFile(m)
@@ -40,6 +40,16 @@ func (f *Fleet) FetchFile(ctx context.Context, id tenant.ID, m *tenant.Message) 
 	defer c.sends.leave()
 	ctx, cancel := c.together(ctx, f.pace.DownloadTimeout)
 	defer cancel()
+	took, err := f.governor.download(ctx, id, int64(min(part.GetFileLength(), MaxFile))) // as its sender says
+	if err != nil {
+		return nil, err
+	}
+	fetched := int64(0)
+	defer func() {
+		if fetched == 0 {
+			took(0)
+		}
+	}()
 	into, err := f.NewFile(id)
 	if err != nil {
 		return nil, err
@@ -60,6 +70,20 @@ func (f *Fleet) FetchFile(ctx context.Context, id tenant.ID, m *tenant.Message) 
 	}
 	if err != nil {
 		return nil, c.undelivered(ctx, err)
+	}
+	size, err := into.Size()
+	if err != nil {
+		return nil, fmt.Errorf("read the file: %w", err)
+	}
+	if fetched = size; fetched > 0 { // counted before anybody sees it
+		spend := took(fetched)
+		err = callStore(ctx, f.pace.StoreTimeout, func(ctx context.Context) error {
+			_, err := c.actor.handle.Commit(ctx, spend)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("count the file: %w", err)
+		}
 	}
 	return into, nil
 }

@@ -223,13 +223,9 @@ func (c *customer) forgotten(device string) {
 	require.NoError(c.w.t, err)
 	_, err = c.w.devices.Load(within(c.w.t), c.ID(), jid)
 	require.ErrorIs(c.w.t, err, session.ErrNotPaired)
-	for _, table := range []string{"device", "sessions", "identity_keys", "pre_keys", "privacy_tokens", "event_buffer"} {
-		column := map[string]string{"device": "jid", "pre_keys": "jid"}[table]
-		if column == "" {
-			column = "our_jid"
-		}
+	for _, table := range []string{"device", "device_row"} {
 		var n int
-		err = c.w.store.Database().QueryRow(within(c.w.t), "SELECT COUNT(*) FROM whatsmeow_"+table+" WHERE "+column+"=$1", device).Scan(&n)
+		err = c.w.store.Database().QueryRow(within(c.w.t), "SELECT COUNT(*) FROM "+table+" WHERE tenant_id=$1", c.ID()).Scan(&n)
 		require.NoError(c.w.t, err)
 		require.Zero(c.w.t, n, table)
 	}
@@ -248,7 +244,7 @@ func TestBanEndsByItself(t *testing.T) {
 		return row.Status.State == string(session.Banned)
 	})
 	w.halt()
-	row.Until = time.Now().Add(300 * time.Millisecond) // the simulator bans for longer than a test may last
+	row.Until = time.Now().Add(5 * time.Second) // the simulator bans for longer than a test may last
 	_, err := c.Commit(within(t), tenant.SetSession{Session: row})
 	require.NoError(t, err)
 	w.start()
@@ -331,10 +327,12 @@ func TestRemovesATenant(t *testing.T) {
 	w := newWorld(t, sqlite())
 	c, kept := w.paired(wasim.PhoneConfig{}), w.paired(wasim.PhoneConfig{})
 	device := c.view().Device
-	require.NoError(t, w.fleet.Remove(within(t), c.ID()))
+	fate, err := w.fleet.Remove(within(t), c.ID())
+	require.NoError(t, err)
+	require.Equal(t, tenant.DeviceUnlinked, fate)
 	c.forgotten(device)
-	require.NoError(t, w.store.Delete(within(t), c.ID()))
-	_, err := w.fleet.View(within(t), c.ID())
+	tenanttest.Delete(t, w.store, c.ID())
+	_, err = w.fleet.View(within(t), c.ID())
 	require.ErrorIs(t, err, tenant.ErrNotFound)
 	families, err := w.reg.Gather()
 	require.NoError(t, err)
@@ -346,5 +344,7 @@ func TestRemovesATenant(t *testing.T) {
 		}
 	}
 	require.Equal(t, session.Online, kept.view().State)
-	require.NoError(t, w.fleet.Remove(within(t), tenant.NewID()))
+	fate, err = w.fleet.Remove(within(t), tenant.NewID())
+	require.NoError(t, err)
+	require.Equal(t, tenant.DeviceNone, fate)
 }

@@ -16,6 +16,8 @@ var (
 	ErrAlreadyPaired = errors.New("a device is linked already")
 	// ErrPairingActive says that a pairing is under way in another way (QR or code) or for another number.
 	ErrPairingActive = errors.New("a pairing is under way")
+	// ErrSuspended says that the tenant is suspended: its session neither connects nor pairs.
+	ErrSuspended = errors.New("the tenant is suspended")
 	// ErrNoPairing says that no pairing is under way.
 	ErrNoPairing = errors.New("no pairing is under way")
 	// ErrInvalidPhone says that WhatsApp does not take the phone number for pairing.
@@ -30,12 +32,20 @@ var (
 	ErrMediaDamaged = errors.New("the file is damaged")
 	// ErrPhoneSilent says that the phone did not answer in time when it was asked for a file that WhatsApp has dropped.
 	ErrPhoneSilent = errors.New("the phone did not answer")
+	// ErrNoAnswer says that WhatsApp did not answer a question in time. Nothing was done.
+	ErrNoAnswer = errors.New("WhatsApp did not answer")
+	// ErrBusy says that too much of the kind is under way for the tenant already.
+	ErrBusy = errors.New("too much is under way")
 	// ErrPanicked says that the session's code panicked; the panic was contained and counted.
 	ErrPanicked = errors.New("internal fault in the session")
 )
 
 // OfflineError says that the session is not online. View says why and what to do.
-type OfflineError struct{ View View }
+type OfflineError struct {
+	View View
+	// Pending is the message of an earlier call that is stored and waits for the session; empty if there is none.
+	Pending tenant.MessageID
+}
 
 // Error is for logs.
 func (e *OfflineError) Error() string {
@@ -52,7 +62,9 @@ func (e *OfflineError) RetryAfter(now time.Time) time.Duration {
 // same id, so that nobody gets it twice.
 type UnansweredError struct {
 	Message tenant.Message
-	Err     error
+	// Unsure says that it was the store that did not answer: the message may be stored or not.
+	Unsure bool
+	Err    error
 }
 
 // Error is for logs.
@@ -61,10 +73,10 @@ func (e *UnansweredError) Error() string { return fmt.Sprintf("no answer from Wh
 // Unwrap is the cause.
 func (e *UnansweredError) Unwrap() error { return e.Err }
 
-// RejectedError says that WhatsApp refused the message; it is stored as failed. Code is WhatsApp's.
+// RejectedError says that WhatsApp refused the message; it is stored as failed.
 type RejectedError struct {
 	Message tenant.Message
-	Code    int
+	Code    int // WhatsApp's; 0 of a message that failed earlier, for whatever reason
 }
 
 // Error is for logs.

@@ -28,6 +28,8 @@ type FileMessage struct {
 	Caption  string // optional; only for what is [Captioned]
 	ReplyTo  tenant.MessageID
 	Mentions []tenant.ChatID
+	// Forwarded marks it as forwarded.
+	Forwarded bool
 }
 
 // encryptionSlack is what encryption adds to a file, in bytes: at most one block, and the MAC.
@@ -45,15 +47,16 @@ func (f *Fleet) NewFile(id tenant.ID) (*spool.File, error) {
 // Returns what [Fleet.SendText] does; before the message is stored also ErrTransfer, or the context's error.
 func (f *Fleet) SendFile(ctx context.Context, id tenant.ID, chat tenant.ChatID, m *FileMessage) (msg tenant.Message, err error) {
 	defer f.watch.contain("send", &err)
-	to, err := f.address(ctx, id, chat, m.ReplyTo)
-	if err != nil {
-		return tenant.Message{}, err
-	}
-	c := to.conn
 	size, err := m.File.Size()
 	if err != nil {
 		return tenant.Message{}, fmt.Errorf("read the file: %w", err)
 	}
+	to, err := f.address(ctx, id, chat, m.ReplyTo, size)
+	if err != nil {
+		return tenant.Message{}, err
+	}
+	defer to.pass.end()
+	c := to.conn
 	info := probe.Look(m.File, size) // before it is encrypted
 	up, err := c.upload(ctx, m)
 	if err != nil {
@@ -65,7 +68,8 @@ func (f *Fleet) SendFile(ctx context.Context, id tenant.ID, chat tenant.ChatID, 
 	msg.Media.FileName = cut(m.FileName, maxFileName)
 	msg.Media.DurationMs = info.Duration.Milliseconds()
 	msg.Text, msg.ReplyTo, msg.Mentions = tenant.CleanText(m.Caption), m.ReplyTo, m.Mentions
-	return c.deliver(ctx, msg, wire)
+	msg.Forwarded, msg.ForwardScore = m.Forwarded, firstForward(m.Forwarded)
+	return to.deliver(ctx, msg, wire)
 }
 
 // together is a context that ends with the connection as well as with the caller's.
@@ -83,7 +87,7 @@ func (c *conn) together(ctx context.Context, timeout time.Duration) (context.Con
 // transferFailed is the error of a transfer of a file that failed.
 func (c *conn) transferFailed(ctx context.Context, doing string, err error) error {
 	switch {
-	case c.ctx.Err() != nil:
+	case c.parted(err):
 		return fmt.Errorf("%s: %w", doing, c.offline())
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", doing, context.Cause(ctx))
@@ -159,7 +163,7 @@ func uploadType(kind tenant.MessageType) whatsmeow.MediaType {
 
 // composeFile writes a file as WhatsApp does.
 func composeFile(m *FileMessage, up *whatsmeow.UploadResponse, seen probe.Info, quoted *tenant.Message) *waE2E.Message {
-	info := contextOf(m.Mentions, quoted)
+	info := marked(contextOf(m.Mentions, quoted), firstForward(m.Forwarded))
 	width, height := optionalNumber(seen.Width), optionalNumber(seen.Height)
 	seconds := optionalNumber(int((seen.Duration + time.Second - 1) / time.Second))
 	stamp := new(time.Now().Unix())
@@ -199,10 +203,7 @@ func composeFile(m *FileMessage, up *whatsmeow.UploadResponse, seen probe.Info, 
 			FileSHA256: up.FileSHA256, FileLength: &up.FileLength, MediaKeyTimestamp: stamp,
 			Mimetype: &m.MimeType, Title: &name, FileName: &name, Caption: caption, ContextInfo: info,
 		}}
-		if caption == nil {
-			return document
-		}
-		return &waE2E.Message{DocumentWithCaptionMessage: &waE2E.FutureProofMessage{Message: document}}
+		return wrapDocument(document)
 	}
 }
 

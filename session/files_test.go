@@ -159,7 +159,7 @@ func TestFilesGoBothWaysByteForByte(t *testing.T) {
 
 func TestAFileThatWhatsAppDroppedComesFromThePhone(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, sqlite(), func(w *world) { w.pace.ReuploadTimeout = 2 * time.Second })
+	w := newWorld(t, sqlite())
 	c := w.paired(wasim.PhoneConfig{Name: "Shop"})
 	ana := w.phone(wasim.PhoneConfig{Name: "Ana"})
 	chat := c.chatID(ana)
@@ -183,6 +183,7 @@ func TestAFileThatWhatsAppDroppedComesFromThePhone(t *testing.T) {
 	_, err = c.fetch(chat, lost)
 	require.ErrorIs(t, err, session.ErrMediaGone)
 	c.phone.Close()
+	w.anew(func(p *session.Pace) { p.ReuploadTimeout = 2 * time.Second }, c)
 	_, err = c.fetch(chat, silent)
 	require.ErrorIs(t, err, session.ErrPhoneSilent)
 	got, err = c.fetch(chat, kept)
@@ -301,12 +302,21 @@ func TestWhatWhatsAppDeliversIsVerified(t *testing.T) {
 			r.Body = io.NopCloser(bytes.NewReader(raw))
 		}, session.ErrMediaDamaged},
 		"Short":   {func(r *http.Response) { r.Body = io.NopCloser(io.LimitReader(r.Body, 5)) }, session.ErrMediaDamaged},
+		"Endless": {func(r *http.Response) { r.Body = io.NopCloser(io.MultiReader(r.Body, zeros{})) }, session.ErrMediaDamaged},
 		"Failing": {func(r *http.Response) { r.StatusCode = http.StatusInternalServerError }, session.ErrTransfer},
 	} {
 		change.Store(&tc.change)
 		_, err = c.fetch(chat, id)
 		require.ErrorIs(t, err, tc.want, name)
 	}
+}
+
+// zeros has no end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 // both reads one body and closes another.

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/wafleet/wafleet/session/avatar"
 	"github.com/wafleet/wafleet/session/spool"
 	"github.com/wafleet/wafleet/tenant"
 )
@@ -29,6 +30,12 @@ type Fleet struct {
 	histories *semaphore.Weighted
 	live      live
 	spool     *spool.Spool
+	// groupReaders bounds the connections that read their groups.
+	groupReaders *semaphore.Weighted
+	avatars      *avatar.Maker
+	governor     *governor
+	twins        twins
+	suspended    suspensions
 
 	// life ends when a drain has run out of time.
 	life    context.Context //nolint:containedctx // made by New and ended by Run: sessions outlive the calls that made them
@@ -45,7 +52,8 @@ type Fleet struct {
 type phase int8
 
 const (
-	phaseNew phase = iota
+	phaseNew     phase = iota
+	phaseLoading       // who is suspended is being read
 	phaseRunning
 	phaseStopping
 )
@@ -62,10 +70,12 @@ func New(cfg Config) (*Fleet, error) {
 	pace := withDefaults(cfg.Pace)
 	f := &Fleet{
 		cfg: cfg, pace: &pace, watch: watch{log: cfg.Log, metrics: cfg.Metrics},
-		pacer:     newPacer(&pace, cfg.Metrics.BreakerOpen),
-		histories: semaphore.NewWeighted(maxHistoryWorkers),
-		spool:     files,
-		stop:      make(chan struct{}), started: make(chan struct{}),
+		pacer:        newPacer(&pace, cfg.Metrics.BreakerOpen),
+		histories:    semaphore.NewWeighted(maxHistoryWorkers),
+		spool:        files,
+		groupReaders: semaphore.NewWeighted(maxGroupReaders),
+		avatars:      avatar.New(), governor: newGovernor(cfg.Store, cfg.Limits, pace.SendPatience),
+		stop: make(chan struct{}), started: make(chan struct{}),
 		actors: make(map[tenant.ID]*actor),
 	}
 	f.life, f.kill = context.WithCancelCause(context.Background())
@@ -80,10 +90,16 @@ func (f *Fleet) Run(ctx context.Context) error {
 		f.mu.Unlock()
 		return errors.New("fleet has run already")
 	}
-	f.phase = phaseRunning
+	f.phase = phaseLoading
 	f.mu.Unlock()
 
-	err := f.load(ctx)
+	err := f.loadSuspended(ctx)
+	if err == nil {
+		f.mu.Lock()
+		f.phase = phaseRunning
+		f.mu.Unlock()
+		err = f.load(ctx)
+	}
 	if err == nil {
 		close(f.started)
 		<-ctx.Done()
@@ -214,13 +230,13 @@ func (f *Fleet) View(ctx context.Context, id tenant.ID) (View, error) {
 // stored is what a row says about a session that nobody runs.
 func (f *Fleet) stored(id tenant.ID, row *tenant.Session) View {
 	a := actor{id: id, row: *row, since: time.Now()}
-	a.state, a.reason, a.until = initial(row, a.since, f.pace)
+	a.state, a.reason, a.until = f.initial(id, row, a.since)
 	a.publish()
 	return *a.view.Load()
 }
 
 // Connect brings the tenant's session online, also out of a state that does not end by itself. It returns at once; the View
-// tells how far it has come. Returns ErrNotPaired, ErrStopping, [tenant.ErrNotFound].
+// tells how far it has come. Returns ErrNotPaired, ErrSuspended, ErrExported, ErrStopping, [tenant.ErrNotFound].
 func (f *Fleet) Connect(ctx context.Context, id tenant.ID) (View, error) {
 	return f.act(ctx, id, (*actor).connect)
 }
@@ -240,6 +256,12 @@ func (f *Fleet) act(ctx context.Context, id tenant.ID, fn func(*actor) error) (V
 }
 
 func (a *actor) connect() error {
+	switch {
+	case a.reason == reasonExported: // above all: the device runs elsewhere, whatever else holds it back here
+		return ErrExported
+	case a.fleet.suspended.has(a.id):
+		return ErrSuspended
+	}
 	switch a.state {
 	case Unpaired, Pairing, LoggedOut:
 		return ErrNotPaired
@@ -264,9 +286,9 @@ func (a *actor) disconnect() error {
 	}
 	a.row.Wanted = false
 	a.become(Stopped, reasonStopped, time.Time{})
-	if a.pair != nil {
+	if over := a.pair; over != nil {
 		a.pair = nil
-		a.board.show(failed(pairCancelled))
+		a.showPairing(over, failed(pairCancelled))
 	}
 	a.hangUp()
 	return nil
@@ -310,14 +332,20 @@ func (a *actor) logOut(told bool) error {
 }
 
 // Remove takes a tenant that is about to be deleted out of the fleet: its session is logged out, its credentials and its
-// series are deleted. Returns ErrStopping, or the context's cause if that took too long.
-func (f *Fleet) Remove(ctx context.Context, id tenant.ID) error {
-	_, err := f.Logout(ctx, id)
-	if err != nil && !errors.Is(err, ErrNotPaired) && !errors.Is(err, tenant.ErrNotFound) {
-		return err
+// series are deleted. It says what became of the device. Returns ErrStopping, or the context's cause if that took too long: then the
+// tenant stays, logged out.
+func (f *Fleet) Remove(ctx context.Context, id tenant.ID) (tenant.DeviceFate, error) {
+	fate := tenant.DeviceNone
+	switch out, err := f.Logout(ctx, id); {
+	case err == nil && out.Reason == string(outByOperator):
+		fate = tenant.DeviceUnlinked
+	case err == nil:
+		fate = tenant.DeviceForgotten
+	case !errors.Is(err, ErrNotPaired) && !errors.Is(err, tenant.ErrNotFound):
+		return fate, err
 	}
 	if a := f.running(id); a != nil {
-		err = a.do(ctx, func() error { //nolint:contextcheck // the session outlives the request
+		err := a.do(ctx, func() error { //nolint:contextcheck // the session outlives the request
 			a.removed = true
 			if a.pair != nil {
 				a.failPairing(pairCancelled)
@@ -325,22 +353,36 @@ func (f *Fleet) Remove(ctx context.Context, id tenant.ID) error {
 			a.next()
 			return nil
 		})
-		if err != nil && !errors.Is(err, errGone) {
-			return err
+		if err == nil {
+			err = await(ctx, a.done)
 		}
-		if err = await(ctx, a.done); err != nil {
-			return err
+		if err != nil && !errors.Is(err, errGone) && !a.remain() { //nolint:contextcheck // the request's time is over
+			return fate, err
 		}
 		f.retire(a)
 	}
+	f.suspended.remove(id)
 	f.cfg.Metrics.Forget(string(id))
-	return nil
+	f.governor.forget(id)
+	return fate, nil
+}
+
+// remain takes a removal back that took too long, so that the tenant can be paired again. It returns true if the session has come to
+// rest all the same.
+func (a *actor) remain() (gone bool) {
+	err := a.do(a.life, func() error {
+		a.removed = false
+		a.arm()
+		a.next()
+		return nil
+	})
+	return errors.Is(err, errGone)
 }
 
 // StartPairing pairs by QR code. It returns when the first code can be shown, or when the pairing has failed; a pairing by QR
 // that is under way is joined. Returns ErrAlreadyPaired, ErrPairingActive, ErrStopping, [tenant.ErrNotFound].
 func (f *Fleet) StartPairing(ctx context.Context, id tenant.ID) (PairingView, error) {
-	return f.startPairing(ctx, id, "")
+	return f.startPairing(ctx, id, "", nil)
 }
 
 // StartPhonePairing pairs by a code that is typed into the phone of that number (digits, international form). It returns with
@@ -349,11 +391,11 @@ func (f *Fleet) StartPhonePairing(ctx context.Context, id tenant.ID, phone strin
 	if !phoneNumber.MatchString(phone) {
 		return PairingView{}, ErrInvalidPhone
 	}
-	return f.startPairing(ctx, id, phone)
+	return f.startPairing(ctx, id, phone, nil)
 }
 
-func (f *Fleet) startPairing(ctx context.Context, id tenant.ID, phone string) (PairingView, error) {
-	a, err := f.ask(ctx, id, func(a *actor) error { return a.beginPairing(phone) }) //nolint:contextcheck // the pairing outlives the request
+func (f *Fleet) startPairing(ctx context.Context, id tenant.ID, phone string, by *LinkPairing) (PairingView, error) {
+	a, err := f.ask(ctx, id, func(a *actor) error { return a.beginPairing(phone, by) }) //nolint:contextcheck // the pairing outlives the request
 	if err != nil {
 		return PairingView{}, err
 	}

@@ -79,6 +79,12 @@ func (g *group) leave() {
 	}
 }
 
+func (g *group) isClosed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed
+}
+
 // close lets nobody in any more. The channel is closed when all have left.
 func (g *group) close() <-chan struct{} {
 	g.mu.Lock()

@@ -34,15 +34,31 @@ func (a account) history(blob *waHistorySync.HistorySync, parse parseWeb) iter.S
 			if err != nil || id.IsGroup() || a.isMe(id) || name == "" || name == "-" {
 				continue
 			}
-			if !yield(tenant.PutContact{ID: id, PushName: cleanName(name)}) {
+			if !yield(tenant.PutContact{ID: id, PushName: cleanName(name), Quiet: true}) {
 				return
 			}
 		}
-		for _, conversation := range blob.GetConversations() {
+		for conversation := range told(blob) {
 			for change := range a.conversation(conversation, parse) {
 				if !yield(change) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// told are the conversations of a history. Those of one that was asked for come without their state, which was that of whenever the
+// phone looked: what is here is newer.
+func told(blob *waHistorySync.HistorySync) iter.Seq[*waHistorySync.Conversation] {
+	if blob.GetSyncType() != waHistorySync.HistorySync_ON_DEMAND {
+		return slices.Values(blob.GetConversations())
+	}
+	return func(yield func(*waHistorySync.Conversation) bool) {
+		for _, c := range blob.GetConversations() {
+			past := &waHistorySync.Conversation{ID: c.ID, Name: c.Name, PnJID: c.PnJID, LidJID: c.LidJID, Messages: c.Messages}
+			if len(c.GetMessages()) > 0 && !yield(past) {
+				return
 			}
 		}
 	}
@@ -111,7 +127,7 @@ func describe(id tenant.ChatID, jid types.JID, c *waHistorySync.Conversation) []
 	}
 	changes = append(changes, put)
 	if name != "" && !id.IsGroup() { // the address book's name is the person's, in whatever chat
-		changes = append(changes, tenant.PutContact{ID: id, Name: name})
+		changes = append(changes, tenant.PutContact{ID: id, Name: name, Quiet: true})
 	}
 	return changes
 }
@@ -135,6 +151,9 @@ func (a account) past(chat types.JID, msg *waWeb.WebMessageInfo, parse parseWeb)
 	}
 	if m.FromMe {
 		m.Status = statusOf(msg.GetStatus())
+	}
+	if m.Poll != nil {
+		a.pastPoll(at, m.Poll, msg)
 	}
 	m.Reactions = a.pastReactions(at, msg.GetReactions())
 	return append(at.links, tenant.PutMessage{Message: m})

@@ -1,11 +1,13 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"time"
 
+	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types/events"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/wafleet/wafleet/tenant"
 )
@@ -18,19 +20,35 @@ func (c *conn) inbound(evt any) (ok, mine bool) {
 		return c.message(evt), true
 	case *events.UndecryptableMessage:
 		c.actor.fleet.cfg.Metrics.Undecryptable(string(c.actor.id))
-		return c.commit(c.ctx, c.me.undecryptable(evt), nil), true
+		c.plead(evt)
+		return c.inOrder(append(c.me.undecryptable(evt), c.settling()...), nil), true
 	case *events.Receipt:
-		return c.commit(c.ctx, c.me.receipt(evt), nil), true
+		return c.inOrder(c.me.receipt(evt), nil), true
 	case *events.ChatPresence:
 		c.typing(evt)
 		return true, true
+	case *events.Presence:
+		c.present(evt)
+		return true, true
+	case *events.Blocklist:
+		c.followBlocklist()
+		return true, true
+	case *events.NotifyAccountReachoutTimelock:
+		return c.timelock(evt), true
 	case *events.PushNameSetting:
 		name := evt.Action.GetName()
 		c.actor.post(func() { c.actor.rename(c, name) })
 		return true, true
+	case *events.JoinedGroup, *events.GroupInfo, *events.Picture: // stored by themselves, but not before what came earlier
+		if !c.inOrder(nil, nil) {
+			return false, true
+		}
+	}
+	if ok, mine = c.groupEvent(evt); mine {
+		return ok, true
 	}
 	if changes, known := about(evt); known {
-		return c.commit(c.ctx, changes, nil), true
+		return c.inOrder(changes, nil), true
 	}
 	return true, false
 }
@@ -39,49 +57,16 @@ func (c *conn) inbound(evt any) (ok, mine bool) {
 func about(evt any) (changes []tenant.Change, known bool) {
 	switch evt := evt.(type) {
 	case *events.Contact:
-		if id, ok := chatID(evt.JID); ok && evt.Action.GetFullName() != "" {
-			changes = append(changes, tenant.PutContact{ID: id, Name: cleanName(evt.Action.GetFullName())})
+		name := cmp.Or(evt.Action.GetFullName(), evt.Action.GetFirstName())
+		if id, ok := chatID(evt.JID); ok && name != "" {
+			changes = append(changes, tenant.PutContact{ID: id, Name: cleanName(name), Quiet: evt.FromFullSync})
 		}
-	case *events.Pin:
-		if id, ok := chatID(evt.JID); ok {
-			changes = append(changes, tenant.PutChat{ID: id, Pinned: new(evt.Action.GetPinned())})
-		}
-	case *events.Archive:
-		if id, ok := chatID(evt.JID); ok {
-			changes = append(changes, tenant.PutChat{ID: id, Archived: new(evt.Action.GetArchived())})
-		}
-	case *events.Mute:
-		if id, ok := chatID(evt.JID); ok {
-			changes = append(changes, tenant.PutChat{ID: id, Muted: new(mutedUntil(evt))})
-		}
-	case *events.MarkChatAsRead:
-		if id, ok := chatID(evt.JID); ok && evt.Action.GetRead() {
-			changes = append(changes, tenant.MarkRead{ChatID: id})
-		}
-	case *events.JoinedGroup:
-		if id, ok := chatID(evt.JID); ok && evt.Name != "" {
-			changes = append(changes, tenant.PutChat{ID: id, Name: new(cleanName(evt.Name))})
-		}
-	case *events.GroupInfo:
-		if id, ok := chatID(evt.JID); ok && evt.Name != nil {
-			changes = append(changes, tenant.PutChat{ID: id, Name: new(cleanName(evt.Name.Name))})
-		}
+	case *events.Pin, *events.Archive, *events.Mute, *events.MarkChatAsRead, *events.DeleteChat, *events.ClearChat:
+		changes = setting(evt)
 	default:
 		return nil, false
 	}
 	return changes, true
-}
-
-// mutedUntil is the end of a mute. WhatsApp writes a negative time for "always".
-func mutedUntil(evt *events.Mute) time.Time {
-	switch until := evt.Action.GetMuteEndTimestamp(); {
-	case !evt.Action.GetMuted():
-		return time.Time{}
-	case until <= 0:
-		return unix(1 << 33)
-	default:
-		return time.UnixMilli(min(until, 1<<33*1000)).UTC()
-	}
 }
 
 // rename takes the name that the account gave itself.
@@ -90,6 +75,16 @@ func (a *actor) rename(c *conn, name string) {
 		a.name, c.name = cleanName(name), cleanName(name)
 		a.publish()
 	}
+}
+
+// settling is the change that goes with the record of what was decrypted last.
+func (c *conn) settling() []tenant.Change {
+	if keeper, ok := c.stop.(EventKeeper); ok {
+		if hash, ok := keeper.TakeEvent(); ok {
+			return []tenant.Change{tenant.SettleEvent{Hash: hash}}
+		}
+	}
+	return nil
 }
 
 // message stores a message, or starts on the history that it announces.
@@ -104,13 +99,52 @@ func (c *conn) message(evt *events.Message) bool {
 		}
 		return true
 	}
+	if !c.keepStateKeys(evt) {
+		return false
+	}
+	var settling []tenant.Change
+	if evt.UnavailableRequestID == "" { // else it is one of many that the phone sent in one
+		settling = c.settling()
+	}
 	changes, err := c.translate(evt)
 	if err != nil { // a panic: keep what it was, so that it can be looked at and never blocks the queue
 		changes = c.me.placeholder(&evt.Info, encode(evt.RawMessage))
 	}
-	return c.commit(c.ctx, c.unseen(changes), func() []tenant.Change {
-		return c.me.placeholder(&evt.Info, encode(evt.RawMessage))
-	})
+	changes = append(c.unseen(changes), settling...)
+	came := c.arrivals.take(&evt.Info)
+	if c.continues(evt, came, changes) {
+		return true
+	}
+	instead := func() []tenant.Change {
+		return append(c.me.placeholder(&evt.Info, encode(evt.RawMessage)), settling...)
+	}
+	if c.note(evt, came, changes, instead) {
+		c.remember(changes) // if they are not stored after all, the connection ends
+		return false
+	}
+	return c.inOrder(changes, instead)
+}
+
+// keepStateKeys stores keys to the account's settings, so that the commit takes them along. whatsmeow stores them as well, but in a
+// goroutine, which the acknowledgement does not wait for.
+func (c *conn) keepStateKeys(evt *events.Message) bool {
+	later, ok := c.stop.(Later)
+	if !ok || !evt.Info.IsFromMe {
+		return true
+	}
+	for _, key := range evt.Message.GetProtocolMessage().GetAppStateSyncKeyShare().GetKeys() {
+		fingerprint, err := proto.Marshal(key.GetKeyData().GetFingerprint())
+		if err != nil {
+			continue // whatsmeow does not take it either
+		}
+		err = c.dev.AppStateKeys.PutAppStateSyncKey(later.Later(c.ctx), key.GetKeyID().GetKeyID(), store.AppStateSyncKey{
+			Data: key.GetKeyData().GetKeyData(), Fingerprint: fingerprint, Timestamp: key.GetKeyData().GetTimestamp(),
+		})
+		if err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *conn) translate(evt *events.Message) (changes []tenant.Change, err error) {
@@ -126,33 +160,15 @@ func (c *conn) commit(ctx context.Context, changes []tenant.Change, instead func
 	if len(changes) == 0 {
 		return true
 	}
-	pace := c.actor.fleet.pace
-	blocked, cancel := context.WithTimeout(ctx, pace.StoreBlocked)
-	defer cancel()
-	var result tenant.Result
-	err := retryStore(blocked, pace.StoreTimeout, func(ctx context.Context) (err error) {
-		defer c.actor.watch.contain("commit", &err)
-		result, err = c.actor.handle.Commit(ctx, changes...)
-		return err
-	})
-	switch {
-	case err == nil:
-		c.remember(changes)
-		c.count(changes, &result)
-		c.countRevisions(changes, &result)
+	err := c.put(ctx, changes)
+	if err == nil {
 		return true
-	case ctx.Err() != nil:
-		return false
-	case errors.Is(err, tenant.ErrNotFound):
-		c.log.WarnContext(ctx, "tenant is gone", "error", err)
-		return false
-	case !errors.Is(err, tenant.ErrRefused) && !errors.Is(err, ErrPanicked):
-		// Away too long, or broken in a way that has nothing to do with this entry: acknowledging would lose it.
-		c.log.WarnContext(ctx, "store cannot store: the connection is given up", "error", err)
-		c.end(outcome{state: Backoff, reason: lostStore})
+	}
+	if !c.refuses(ctx, err) {
 		return false
 	}
 	c.log.ErrorContext(ctx, "store refused an entry", "error", err)
+	c.forget()
 	c.actor.fleet.cfg.Metrics.Panic("entry_refused")
 	switch {
 	case instead != nil:
@@ -164,6 +180,45 @@ func (c *conn) commit(ctx context.Context, changes []tenant.Change, instead func
 		if !c.commit(ctx, changes[i:i+1], nil) {
 			return false
 		}
+	}
+	return true
+}
+
+// put makes the changes durable. It waits while the store is away, but not for ever.
+func (c *conn) put(ctx context.Context, changes []tenant.Change) error {
+	pace := c.actor.fleet.pace
+	blocked, cancel := context.WithTimeout(ctx, pace.StoreBlocked)
+	defer cancel()
+	var result tenant.Result
+	err := retryStore(blocked, pace.StoreTimeout, func(ctx context.Context) (err error) {
+		defer c.actor.watch.contain("commit", &err)
+		result, err = c.actor.handle.Commit(ctx, changes...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	c.remember(changes)
+	c.count(changes, &result)
+	c.countRevisions(changes, &result)
+	c.missed(result.Missed)
+	c.countUnopened(result.Unopened)
+	return nil
+}
+
+// refuses says whether the store has refused changes for good. Otherwise it cannot store for now, and the connection is of no use.
+func (c *conn) refuses(ctx context.Context, err error) bool {
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case errors.Is(err, tenant.ErrNotFound):
+		c.log.WarnContext(ctx, "tenant is gone", "error", err)
+		return false
+	case !errors.Is(err, tenant.ErrRefused) && !errors.Is(err, ErrPanicked):
+		// Away too long, or broken in a way that has nothing to do with this entry: acknowledging would lose it.
+		c.log.WarnContext(ctx, "store cannot store: the connection is given up", "error", err)
+		c.end(outcome{state: Backoff, reason: lostStore})
+		return false
 	}
 	return true
 }

@@ -14,7 +14,6 @@ import (
 	"go.mau.fi/whatsmeow/appstate"
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/proto/waHistorySync"
-	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
 	"google.golang.org/protobuf/proto"
 
@@ -51,7 +50,12 @@ func (c *conn) fetchHistory(id types.MessageID, note *waE2E.HistorySyncNotificat
 		c.log.Warn("history left out: too many wait", "waiting", len(c.jobs.histories))
 		return
 	}
-	c.jobs.histories = append(c.jobs.histories, historyJob{id: id, note: note})
+	job := historyJob{id: id, note: note}
+	if note.GetSyncType() == waE2E.HistorySyncType_ON_DEMAND { // somebody waits for it
+		c.jobs.histories = slices.Insert(c.jobs.histories, 0, job)
+	} else {
+		c.jobs.histories = append(c.jobs.histories, job)
+	}
 	c.workLocked()
 }
 
@@ -61,6 +65,7 @@ func (c *conn) fetchState(name string) {
 	if !slices.Contains(appstate.AllPatchNames[:], patch) {
 		return
 	}
+	c.actor.owed.add(patch)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !slices.Contains(c.jobs.states, patch) {
@@ -131,6 +136,7 @@ func (c *conn) readHistory(job historyJob) {
 		c.actor.leftover.put(job)
 	case err != nil:
 		c.log.Warn("history could not be taken over", "error", redact(err.Error()))
+		c.backfills.answered(job.note, pageAnswer{err: err})
 	}
 }
 
@@ -140,9 +146,12 @@ func (c *conn) storeHistory(ctx context.Context, job historyJob) (err error) {
 	if err != nil {
 		return fmt.Errorf("download: %w", err)
 	}
-	if err = c.storeBlob(ctx, blob); err != nil {
+	came, err := c.storeBlob(ctx, blob)
+	if err != nil {
 		return err
 	}
+	c.tellTaken(blob, came)
+	c.backfills.answered(job.note, pageOf(blob, came))
 	if err = c.cli.SendProtocolMessageReceipt(ctx, job.id, types.ReceiptTypeHistorySync); err != nil {
 		return fmt.Errorf("tell the phone: %w", err)
 	}
@@ -207,7 +216,8 @@ func (l *leftover) take() []historyJob {
 	return jobs
 }
 
-func (c *conn) storeBlob(ctx context.Context, blob *waHistorySync.HistorySync) error {
+// storeBlob stores a history and returns how many messages it brought.
+func (c *conn) storeBlob(ctx context.Context, blob *waHistorySync.HistorySync) (came int, err error) {
 	batch := make([]tenant.Change, 0, maxHistoryChanges)
 	flush := func() error {
 		if len(batch) == 0 {
@@ -223,46 +233,14 @@ func (c *conn) storeBlob(ctx context.Context, blob *waHistorySync.HistorySync) e
 		return nil
 	}
 	for change := range c.me.history(blob, c.cli.ParseWebMessage) {
+		if _, message := change.(tenant.PutMessage); message {
+			came++
+		}
 		if batch = append(batch, change); len(batch) == maxHistoryChanges {
-			if err := flush(); err != nil {
-				return err
+			if err = flush(); err != nil {
+				return came, err
 			}
 		}
 	}
-	return flush()
-}
-
-// stateSeam refuses whatsmeow's own fetches of the app state and has us do them instead. whatsmeow decodes what another
-// companion of the account wrote in goroutines that nothing protects: a hostile one would end the process.
-type stateSeam struct {
-	store.AppStateStore
-
-	ask func(name string)
-}
-
-type ownFetch struct{}
-
-// errAutomatic is what whatsmeow's own fetches get.
-var errAutomatic = fmt.Errorf("app state is fetched by the session: %w", context.Canceled)
-
-// GetAppStateVersion is the first thing that a fetch asks for.
-func (s *stateSeam) GetAppStateVersion(ctx context.Context, name string) (version uint64, hash [128]byte, err error) {
-	if ctx.Value(ownFetch{}) == nil {
-		s.ask(name)
-		return 0, hash, errAutomatic
-	}
-	return s.AppStateStore.GetAppStateVersion(ctx, name)
-}
-
-func (c *conn) readState(name appstate.WAPatchName) {
-	var err error
-	defer func() {
-		if err != nil && c.ctx.Err() == nil {
-			c.log.Warn("app state could not be fetched", "collection", string(name), "error", redact(err.Error()))
-		}
-	}()
-	defer c.actor.watch.contain("app_state", &err)
-	ctx, cancel := context.WithTimeout(context.WithValue(c.ctx, ownFetch{}, true), stateTimeout)
-	defer cancel()
-	err = c.cli.FetchAppState(ctx, name, false, false)
+	return came, flush()
 }

@@ -40,7 +40,7 @@ func TestEveryReasonSaysWhatToDo(t *testing.T) {
 	for _, r := range []reason{
 		lostConnection, lostDial, lostLogin, lostPing, lostServer, lostStream, lostRefused, lostStore, lostFault, reasonBrokenDevice,
 		outByPhone, outMainGone, outUnknown, outByOperator, outLocally, outNoDevice,
-		reasonBanned, reasonOutdated, reasonReplaced, reasonStopped,
+		reasonBanned, reasonOutdated, reasonReplaced, reasonStopped, reasonExported, reasonImported,
 		pairTimeout, pairCancelled, pairConnect, pairRefused, pairLimited, pairPhone, pairPasskey, pairStopped, pairOldPhone,
 	} {
 		words := r.words()

@@ -6,12 +6,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/proto/waE2E"
+	"go.mau.fi/whatsmeow/socket"
 	"go.mau.fi/whatsmeow/types"
 	"google.golang.org/protobuf/proto"
 
@@ -23,54 +26,110 @@ import (
 //
 // Returns [tenant.ErrChatNotFound] if there is no such chat and nobody (or no group of ours) behind the id,
 // [tenant.ErrMessageNotFound] if the message to answer is not there, *[OfflineError] when the session is not online,
-// *[UnansweredError], *[RejectedError] and ErrStopping.
+// ErrNoAnswer when WhatsApp does not say whether there is such a chat, ErrNotMember, ErrAnnounceOnly, *[UnansweredError],
+// *[RejectedError], *[LimitError] and ErrStopping.
 func (f *Fleet) SendText(ctx context.Context, id tenant.ID, chat tenant.ChatID, m TextMessage) (msg tenant.Message, err error) {
 	defer f.watch.contain("send", &err)
-	to, err := f.address(ctx, id, chat, m.ReplyTo)
+	to, err := f.address(ctx, id, chat, m.ReplyTo, 0)
 	if err != nil {
 		return tenant.Message{}, err
 	}
-	return to.conn.send(ctx, to.chat, &m, to.quoted)
+	defer to.pass.end()
+	return to.send(ctx, &m)
 }
 
-// address is where a message goes: a connection, a chat that is there, and what is answered.
+// address is where a message goes: a connection, a chat that is there, what is answered, and leave to send it.
 type address struct {
 	conn   *conn
 	chat   tenant.ChatID
 	quoted *tenant.Message // nil: it is no answer
+	pass   *pass           // ended by whoever has the address
 }
 
-// address finds a chat, here or on WhatsApp, and the message to answer. Errors are those of [Fleet.SendText].
-func (f *Fleet) address(ctx context.Context, id tenant.ID, chat tenant.ChatID, replyTo tenant.MessageID) (to address, err error) {
+// address finds a chat to send to, here or on WhatsApp, and the message to answer; bytes is the size of the file that goes along. Its
+// pass is to be ended, unless there is an error. Errors are those of [Fleet.SendText].
+func (f *Fleet) address(
+	ctx context.Context, id tenant.ID, chat tenant.ChatID, replyTo tenant.MessageID, bytes int64,
+) (to address, err error) {
+	to, stored, err := f.locate(ctx, id, chat, replyTo)
+	if err != nil {
+		return to, err
+	}
+	if stored != nil && to.chat.IsGroup() {
+		if err = to.conn.mayPost(ctx, stored); err != nil {
+			return to, err
+		}
+	}
+	to.pass, err = to.conn.admit(ctx, to.chat, stored, bytes)
+	return to, err
+}
+
+// admit asks the governor for leave to send to a chat; stored is nil if it is not here.
+func (c *conn) admit(ctx context.Context, chat tenant.ChatID, stored *tenant.Chat, bytes int64) (*pass, error) {
+	return c.actor.fleet.governor.admit(ctx, intent{
+		id: c.actor.id, chat: chat, cold: c.isCold(chat, stored), bytes: bytes, lock: c.actor.view.Load().Reachout,
+	})
+}
+
+// isCold says whether somebody never wrote to the account.
+func (c *conn) isCold(chat tenant.ChatID, stored *tenant.Chat) bool {
+	return !chat.IsGroup() && !c.me.isMe(chat) && (stored == nil || !stored.Heard)
+}
+
+// locate finds a chat, here or on WhatsApp, and the message to answer. stored is nil if the chat is not here. Errors are those of
+// [Fleet.SendText], but for ErrNotMember and ErrAnnounceOnly.
+func (f *Fleet) locate(ctx context.Context, id tenant.ID, chat tenant.ChatID, replyTo tenant.MessageID) (to address, stored *tenant.Chat, err error) {
 	h := f.cfg.Store.Tenant(id)
-	stored, err := h.Chat(ctx, chat)
+	found, err := h.Chat(ctx, chat)
 	known := err == nil
 	if err != nil && !errors.Is(err, tenant.ErrChatNotFound) {
-		return to, fmt.Errorf("find chat: %w", err)
+		return to, nil, fmt.Errorf("find chat: %w", err)
 	}
 	to.chat = chat
 	if known {
-		to.chat = stored.ID
+		stored, to.chat = &found, found.ID
 		if replyTo != "" {
 			answered, err := h.Message(ctx, to.chat, replyTo, "")
 			if err != nil {
-				return to, fmt.Errorf("find the message to answer: %w", err)
+				return to, nil, fmt.Errorf("find the message to answer: %w", err)
 			}
 			to.quoted = &answered
 		}
 	}
 	if to.conn, err = f.reach(ctx, id); err != nil {
-		return to, err
+		return to, nil, err
 	}
 	if !known {
+		if err = f.mayFind(ctx, to.conn, chat); err != nil {
+			return to, nil, err
+		}
 		if to.chat, err = to.conn.find(ctx, chat); err != nil {
-			return to, err
+			return to, nil, err
+		}
+		if to.chat != chat { // WhatsApp knows the number in another form, under which the chat may be here
+			if found, err = h.Chat(ctx, to.chat); err == nil {
+				stored = &found
+			} else if !errors.Is(err, tenant.ErrChatNotFound) {
+				return to, nil, fmt.Errorf("find chat: %w", err)
+			}
 		}
 		if replyTo != "" {
-			return to, tenant.ErrMessageNotFound // a chat that is new has no messages
+			return to, nil, tenant.ErrMessageNotFound // a chat that is new has no messages
 		}
 	}
-	return to, nil
+	return to, stored, nil
+}
+
+// mayFind says whether WhatsApp may be asked for a chat that is not here: to look a number up is to check it, and in vain if the message
+// could not go there. Returns *LimitError.
+func (f *Fleet) mayFind(ctx context.Context, c *conn, chat tenant.ChatID) error {
+	if chat.IsGroup() {
+		return nil
+	}
+	if err := f.governor.mayMeet(ctx, c.actor.id, chat, c.actor.view.Load().Reachout); err != nil {
+		return err
+	}
+	return f.governor.checks(c.actor.id, 1, time.Now())
 }
 
 // reach returns the tenant's connection. Returns *OfflineError.
@@ -93,7 +152,7 @@ func (f *Fleet) reach(ctx context.Context, id tenant.ID) (*conn, error) {
 // offline is what a send gets whose connection went away under it.
 func (c *conn) offline() error { return &OfflineError{View: *c.actor.view.Load()} }
 
-// find asks WhatsApp for a chat that is not stored. Returns tenant.ErrChatNotFound, *OfflineError.
+// find asks WhatsApp for a chat that is not stored. Returns tenant.ErrChatNotFound, *OfflineError, ErrNoAnswer.
 func (c *conn) find(ctx context.Context, chat tenant.ChatID) (tenant.ChatID, error) {
 	if !c.sends.enter() {
 		return "", c.offline()
@@ -128,32 +187,34 @@ func (c *conn) find(ctx context.Context, chat tenant.ChatID) (tenant.ChatID, err
 }
 
 func (c *conn) findGroup(ctx context.Context, chat tenant.ChatID) (tenant.ChatID, error) {
-	info, err := c.cli.GetGroupInfo(ctx, jidOf(chat))
-	switch {
-	case errors.Is(err, whatsmeow.ErrGroupNotFound), errors.Is(err, whatsmeow.ErrNotInGroup):
-		return "", tenant.ErrChatNotFound
+	switch g, err := c.readGroup(ctx, chat); {
+	case errors.Is(err, tenant.ErrChatNotFound), errors.Is(err, tenant.ErrUnavailable):
+		return "", err
 	case err != nil:
 		return "", c.unasked("look the group up", err)
+	case g.Role == tenant.RoleNone:
+		return "", tenant.ErrChatNotFound
 	}
-	for i := range info.Participants {
-		p := &info.Participants[i]
-		for _, jid := range []types.JID{p.JID, p.PhoneNumber, p.LID} {
-			if id, ok := chatID(jid); ok && c.me.isMe(id) {
-				c.commit(ctx, []tenant.Change{tenant.PutChat{ID: chat, Name: new(cleanName(info.Name))}}, nil)
-				return chat, nil
-			}
-		}
-	}
-	return "", tenant.ErrChatNotFound
+	return chat, nil
 }
 
-// unasked is the error of a question that WhatsApp did not answer.
+// unasked is the error of a question that WhatsApp did not answer. Returns tenant.ErrChatNotFound, *OfflineError, ErrNoAnswer.
 func (c *conn) unasked(doing string, err error) error {
-	if iq, ok := errors.AsType[*whatsmeow.IQError](err); ok && iq.Code >= 400 && iq.Code <= 501 && iq.Code != 429 && iq.Code != 500 {
+	iq, answered := errors.AsType[*whatsmeow.IQError](err)
+	if answered && iq.Code >= 400 && iq.Code <= 501 && iq.Code != 429 && iq.Code != 500 {
 		return fmt.Errorf("%s: %w", doing, tenant.ErrChatNotFound)
 	}
 	c.log.Warn("WhatsApp did not answer", "question", doing, "error", redact(err.Error()))
-	return fmt.Errorf("%s: %w", doing, c.offline())
+	if answered || c.parted(err) {
+		return fmt.Errorf("%s: %w", doing, c.offline())
+	}
+	return fmt.Errorf("%s: %w: %w", doing, ErrNoAnswer, err)
+}
+
+// parted says whether a question failed because the connection is of no use any more. A closed socket shows in many errors.
+func (c *conn) parted(err error) bool {
+	_, lost := errors.AsType[*whatsmeow.DisconnectedError](err)
+	return lost || errors.Is(err, whatsmeow.ErrNotConnected) || errors.Is(err, socket.ErrSocketClosed) || c.ctx.Err() != nil || c.sends.isClosed()
 }
 
 // newMessageID makes an id as whatsmeow does: it hashes random bytes, these are random themselves.
@@ -163,11 +224,12 @@ func newMessageID() tenant.MessageID {
 	return tenant.MessageID(whatsmeow.WebMessageIDPrefix + strings.ToUpper(hex.EncodeToString(raw)))
 }
 
-func (c *conn) send(ctx context.Context, chat tenant.ChatID, m *TextMessage, quoted *tenant.Message) (tenant.Message, error) {
-	wire := compose(m, quoted)
-	msg := c.draft(chat, tenant.TypeText, wire)
+func (to *address) send(ctx context.Context, m *TextMessage) (tenant.Message, error) {
+	wire := compose(m, to.quoted)
+	msg := to.conn.draft(to.chat, tenant.TypeText, wire)
 	msg.Text, msg.ReplyTo, msg.Mentions = tenant.CleanText(m.Text), m.ReplyTo, m.Mentions
-	return c.deliver(ctx, msg, wire)
+	msg.Forwarded, msg.ForwardScore = m.Forwarded, firstForward(m.Forwarded)
+	return to.deliver(ctx, msg, wire)
 }
 
 // draft is a message of ours that is about to be sent.
@@ -178,46 +240,95 @@ func (c *conn) draft(chat tenant.ChatID, kind tenant.MessageType, wire *waE2E.Me
 	}
 }
 
-// deliver stores a message as pending, sends it, and waits for what becomes of it.
-func (c *conn) deliver(ctx context.Context, msg tenant.Message, wire *waE2E.Message) (tenant.Message, error) {
-	a := c.actor
+// deliver stores a message as pending, sends it, and waits for what becomes of it. Both go on when the caller leaves: the message may be
+// stored by then, and nobody would send it.
+func (to *address) deliver(ctx context.Context, msg tenant.Message, wire *waE2E.Message) (tenant.Message, error) {
+	c, a, pass := to.conn, to.conn.actor, to.pass
 	a.outbox.take(msg.ID) // before it is stored: whoever sends pending messages again must not see it as theirs
-	var result tenant.Result
-	// A caller that leaves does not end this: the message may be stored by then, and nobody would send it.
-	err := callStore(context.WithoutCancel(ctx), a.fleet.pace.StoreTimeout, func(ctx context.Context) (err error) {
-		result, err = a.handle.Commit(ctx, tenant.PutMessage{Message: msg, Live: true})
-		return err
-	})
-	if err != nil {
-		a.outbox.release(msg.ID)
-		a.post(a.resendLater) // it may be stored all the same
-		return tenant.Message{}, fmt.Errorf("store message: %w", err)
-	}
-	if len(result.Messages) == 1 {
-		msg = result.Messages[0]
-	}
-	c.actor.fleet.cfg.Metrics.Message(string(a.id), "out", string(msg.Type))
-
 	type answer struct {
 		sent tenant.Message
 		err  error
 	}
-	answers := make(chan answer, 1)         // buffered: the send goes on if the caller has left
+	outcome := make(chan answer, 1) // buffered: the caller may have left
+	keys := answers(ctx, &msg)
+	var stored atomic.Bool
+	pass.hold()
 	started := c.sends.run("send", func() { //nolint:contextcheck // a send goes on when its caller leaves
 		sent, err := msg, ErrPanicked
-		defer func() { answers <- answer{sent, err} }()
-		sent, err = c.transmit(msg, wire)
+		defer func() {
+			pass.end()
+			outcome <- answer{sent, err}
+		}()
+		if sent, err = c.keep(msg, keys, pass); err != nil {
+			return
+		}
+		stored.Store(true)
+		sent, err = c.transmit(sent, wire)
+		c.judge(pass, err)
 	})
 	if !started {
+		pass.end()
 		a.outbox.release(msg.ID)
-		return tenant.Message{}, &UnansweredError{Message: msg, Err: errHungUp}
+		return tenant.Message{}, c.offline()
 	}
 	select {
-	case got := <-answers:
+	case got := <-outcome:
 		return got.sent, got.err
 	case <-ctx.Done():
-		return tenant.Message{}, &UnansweredError{Message: msg, Err: context.Cause(ctx)}
+		return tenant.Message{}, &UnansweredError{Message: msg, Unsure: !stored.Load(), Err: context.Cause(ctx)}
 	}
+}
+
+// judge learns from what became of a message to somebody who never wrote.
+func (c *conn) judge(p *pass, err error) {
+	if !p.cold() {
+		return
+	}
+	a := c.actor
+	rejected, ok := errors.AsType[*RejectedError](err)
+	switch {
+	case ok && rejected.Code == codeReachout:
+		a.post(a.refusedReachout)
+	case err == nil:
+		a.post(func() { a.strikes = 0 })
+	}
+}
+
+// keep stores a message that was taken from the outbox, with what comes before it, and gives it back if it cannot. Returns
+// *UnansweredError if it is not known whether it is stored, tenant.ErrKeyTaken.
+func (c *conn) keep(msg tenant.Message, before []tenant.Change, p *pass) (tenant.Message, error) {
+	a, each := c.actor, c.actor.fleet.pace.StoreTimeout
+	var result tenant.Result
+	changes := append(slices.Clip(before), tenant.PutMessage{Message: msg, Live: true, Spend: p.spend()})
+	commit := func(ctx context.Context) (err error) {
+		result, err = a.handle.Commit(ctx, changes...)
+		return err
+	}
+	err := callStore(a.life, each, commit)
+	if errors.Is(err, tenant.ErrOutcomeUnknown) {
+		// Storing it again tells: what is stored is not stored twice.
+		ctx, cancel := context.WithTimeout(a.life, each)
+		again := retryStore(ctx, each, commit)
+		cancel()
+		if errors.Is(again, tenant.ErrUnavailable) {
+			err = &UnansweredError{Message: msg, Unsure: true, Err: err}
+		} else {
+			err = again
+		}
+	}
+	if err != nil {
+		if _, unsure := errors.AsType[*UnansweredError](err); !unsure {
+			p.refund()
+		}
+		a.outbox.release(msg.ID)
+		a.post(a.resendLater) // it may be stored all the same
+		return msg, fmt.Errorf("store message: %w", err)
+	}
+	if len(result.Messages) == 1 {
+		msg = result.Messages[0]
+	}
+	a.fleet.cfg.Metrics.Message(string(a.id), "out", string(msg.Type))
+	return msg, nil
 }
 
 // transmit sends a message that was taken from the outbox and stored, and sees to what becomes of it. Returns
@@ -239,6 +350,7 @@ func (c *conn) transmit(msg tenant.Message, wire *waE2E.Message) (tenant.Message
 		return msg, nil
 	case refused:
 		c.log.Warn("message refused", "code", code)
+		c.doubt(msg.ChatID)
 		msg.Status = tenant.StatusFailed
 		a.settled(tenant.SetStatus{ChatID: msg.ChatID, MessageIDs: []tenant.MessageID{msg.ID}, Status: tenant.StatusFailed})
 		return msg, &RejectedError{Message: msg, Code: code}
@@ -276,6 +388,12 @@ func (c *conn) push(msg *tenant.Message, wire *waE2E.Message) (time.Time, error)
 // refusal reads the code with which WhatsApp refused a message for good. Errors of the server's own are not for good, and neither
 // are 408 and 429: those ask to come again later.
 func refusal(err error) (code int, refused bool) {
+	switch {
+	case errors.Is(err, whatsmeow.ErrNotInGroup):
+		return codeForbidden, true
+	case errors.Is(err, whatsmeow.ErrGroupNotFound):
+		return codeGone, true
+	}
 	if !errors.Is(err, whatsmeow.ErrServerReturnedError) {
 		return 0, false
 	}

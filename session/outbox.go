@@ -29,6 +29,14 @@ func (o *outbox) take(id tenant.MessageID) bool {
 	return true
 }
 
+// has says whether somebody has a message.
+func (o *outbox) has(id tenant.MessageID) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, taken := o.underway[id]
+	return taken
+}
+
 // release gives a message back that was not acknowledged.
 func (o *outbox) release(ids ...tenant.MessageID) {
 	o.mu.Lock()

@@ -10,17 +10,21 @@ import (
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
+
+	"github.com/wafleet/wafleet/tenant"
 )
 
 // pairing is a pairing under way. Owned by the loop.
 type pairing struct {
 	phone    string // digits; empty when pairing by QR
 	deadline time.Time
-	codes    []string  // QR codes that WhatsApp gave, the first is shown
-	turn     time.Time // when the next is
-	asked    bool      // the pairing code was asked for
-	claimed  bool      // the row names the device that is being linked
-	linked   bool      // the phone has linked it
+	codes    []string               // QR codes that WhatsApp gave, the first is shown
+	turn     time.Time              // when the next is
+	asked    bool                   // the pairing code was asked for
+	claimed  bool                   // the row names the device that is being linked
+	linked   bool                   // the phone has linked it
+	links    []tenant.PairingLinkID // through which it was begun or joined; replaced, never changed: views share it
+	operator bool                   // the operator began or joined it
 }
 
 // next is when the loop must look at the pairing again.
@@ -36,27 +40,47 @@ var phoneNumber = regexp.MustCompile(`^[1-9][0-9]{6,14}$`)
 
 // failed is the last view of a pairing that failed.
 func failed(why reason) PairingView {
-	return PairingView{Phase: PairingFailed, Reason: string(why), Message: why.words().message}
+	words := why.words()
+	return PairingView{Phase: PairingFailed, Reason: string(why), Message: words.message, Action: words.action}
+}
+
+// showPairing shows a view of p, which may be over.
+func (a *actor) showPairing(p *pairing, view PairingView) {
+	if p != nil {
+		view.Phone, view.Links = p.phone, p.links
+	}
+	a.board.show(view)
 }
 
 // beginPairing starts a pairing, or joins one that is under way in the same way. Runs on the loop.
-func (a *actor) beginPairing(phone string) error {
+func (a *actor) beginPairing(phone string, by *LinkPairing) error {
 	switch {
 	case a.stopping || a.removed:
 		return ErrStopping
+	case a.fleet.suspended.has(a.id):
+		return ErrSuspended
 	case a.pair != nil && a.pair.phone == phone:
+		a.joinPairing(by)
 		return nil
-	case a.pair != nil:
+	case a.pair != nil && (by == nil || a.pair.claimed):
 		return ErrPairingActive
-	case a.row.Device != "" && a.state != LoggedOut && a.state != Unpaired: // those two: it is being deleted
+	case a.pair == nil && a.row.Device != "" && a.state != LoggedOut && a.state != Unpaired: // those two: it is being deleted
 		return ErrAlreadyPaired
 	}
+	before := a.pair
 	a.pair = &pairing{phone: phone, deadline: time.Now().Add(a.fleet.pace.PairTimeout)}
+	if before != nil {
+		a.pair.links, a.pair.operator = before.links, before.operator
+	}
+	a.pair.join(by)
 	if !a.become(Pairing, reasonNone, time.Time{}) {
 		a.pair = nil
 		return ErrPairingActive
 	}
-	a.board.show(PairingView{Phase: PairingStarting})
+	a.showPairing(a.pair, PairingView{Phase: PairingStarting})
+	if before != nil {
+		a.hangUp() // on a connection of its own it has WhatsApp's full time
+	}
 	a.next()
 	return nil
 }
@@ -72,10 +96,14 @@ func (a *actor) cancelPairing() error {
 
 // failPairing ends the pairing.
 func (a *actor) failPairing(why reason) {
-	claimed := a.pair != nil && a.pair.claimed
+	over := a.pair
+	claimed := over != nil && over.claimed
 	a.pair = nil
 	a.become(Unpaired, why, time.Time{})
-	a.board.show(failed(why))
+	if claimed {
+		a.releaseLinks(over.links)
+	}
+	a.showPairing(over, failed(why))
 	// A device that was claimed may be stored already, or at any moment until the connection is closed: then it is deleted, as if
 	// it had been logged out.
 	if claimed && a.cur == nil {
@@ -104,7 +132,7 @@ func (a *actor) showCode(shown time.Duration) {
 		return
 	}
 	a.pair.turn = time.Now().Add(shown)
-	a.board.show(PairingView{Phase: PairingWaiting, QR: a.pair.codes[0], QRExpires: a.pair.turn.UTC()})
+	a.showPairing(a.pair, PairingView{Phase: PairingWaiting, QR: a.pair.codes[0], QRExpires: a.pair.turn.UTC()})
 	a.arm()
 }
 
@@ -130,7 +158,7 @@ func (a *actor) newSecret(c *conn, evt *events.RotateADVSecret) {
 	for i, code := range a.pair.codes {
 		a.pair.codes[i] = strings.Replace(code, evt.OldSecret, evt.NewSecret, 1)
 	}
-	a.board.show(PairingView{Phase: PairingWaiting, QR: a.pair.codes[0], QRExpires: a.pair.turn.UTC()})
+	a.showPairing(a.pair, PairingView{Phase: PairingWaiting, QR: a.pair.codes[0], QRExpires: a.pair.turn.UTC()})
 }
 
 // askCode asks WhatsApp for a pairing code.
@@ -157,7 +185,7 @@ func (a *actor) gotCode(c *conn, code string, err error) {
 		a.failPairing(codeRefused(err))
 		return
 	}
-	a.board.show(PairingView{Phase: PairingWaiting, Code: code})
+	a.showPairing(a.pair, PairingView{Phase: PairingWaiting, Code: code})
 }
 
 // codeRefused says why WhatsApp gave no pairing code.
@@ -183,11 +211,13 @@ func (a *actor) claim(c *conn, jid types.JID) bool {
 	ctx, cancel := context.WithTimeout(a.life, a.fleet.pace.LookupTimeout)
 	defer cancel()
 	saved := make(chan error, 1)
+	var links []tenant.PairingLinkID
 	err := a.do(ctx, func() error {
 		if a.cur != c || a.closing || a.pair == nil || a.state != Pairing {
 			return ErrNoPairing
 		}
 		a.pair.claimed = true
+		links = a.pair.links
 		a.row.Device, a.row.Wanted, a.row.PairedAt = jid.String(), true, time.Now().UTC().Truncate(time.Second)
 		a.save(saved)
 		return nil
@@ -198,6 +228,9 @@ func (a *actor) claim(c *conn, jid types.JID) bool {
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		}
+	}
+	if err == nil {
+		err = a.useLinks(ctx, c, links)
 	}
 	if err != nil {
 		a.log.Warn("pairing refused: the device could not be claimed", "error", err)
@@ -217,7 +250,7 @@ func (a *actor) linked(c *conn, evt *events.PairSuccess) {
 	}
 	a.failures = 0
 	a.become(Connecting, reasonNone, time.Time{})
-	a.board.show(PairingView{Phase: PairingFinishing})
+	a.showPairing(a.pair, PairingView{Phase: PairingFinishing})
 	// WhatsApp now ends the connection; if that is not told, it is ended here.
 	a.timer.Reset(a.fleet.pace.LoginGrace)
 }
@@ -245,11 +278,13 @@ func (c *conn) pairEvent(evt any) {
 		c.log.Warn("pairing failed", "error", redact(evt.Error.Error()))
 		c.end(outcome{state: Unpaired, reason: pairRefused})
 	case *events.PairPasskeyRequest, *events.PairPasskeyError, *events.PairPasskeyConfirmation:
+		// The passkey is bound to WhatsApp's own pages: no page of ours can be asked for it.
 		c.end(outcome{state: Unpaired, reason: pairPasskey})
 	case *events.QRScannedWithoutMultidevice:
 		a.post(func() {
 			if n, err := a.board.read(); err == nil && a.cur == c && n.Phase == PairingWaiting {
-				n.Reason, n.Message = string(pairOldPhone), pairOldPhone.words().message
+				words := pairOldPhone.words()
+				n.Reason, n.Message, n.Action = string(pairOldPhone), words.message, words.action
 				a.board.show(n) // the same code can be scanned again
 			}
 		})

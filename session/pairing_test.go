@@ -75,7 +75,7 @@ func TestPairingEndsWhenCancelledAndCanBeginAgain(t *testing.T) {
 func TestPairingShowsTheNextCodeAndEndsInTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sqlite(), func(w *world) {
-		w.pace.QRFirst, w.pace.QRNext, w.pace.PairTimeout = 50*time.Millisecond, 50*time.Millisecond, 400*time.Millisecond
+		w.pace.QRFirst, w.pace.QRNext, w.pace.PairTimeout = 500*time.Millisecond, 500*time.Millisecond, 2*time.Second
 	})
 	c := w.tenant()
 	view, err := w.fleet.StartPairing(within(t), c.ID())

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/types/events"
@@ -19,7 +20,9 @@ func (c *conn) reveal(evt *events.Message) {
 	defer cancel()
 	var opened *waE2E.Message
 	var err error
-	if reaction != nil {
+	if iv := sealedWith(reaction, secret); len(iv) != ivLength { // whatsmeow panics
+		err = errBadIV
+	} else if reaction != nil {
 		var plain *waE2E.ReactionMessage
 		if plain, err = c.cli.DecryptReaction(ctx, evt); err == nil {
 			opened = openReaction(reaction, plain)
@@ -33,6 +36,18 @@ func (c *conn) reveal(evt *events.Message) {
 		return
 	}
 	evt.Message = opened
+}
+
+// ivLength is what AES-GCM takes.
+const ivLength = 12
+
+var errBadIV = errors.New("the initialisation vector has a wrong length")
+
+func sealedWith(reaction *waE2E.EncReactionMessage, secret *waE2E.SecretEncryptedMessage) []byte {
+	if reaction != nil {
+		return reaction.GetEncIV()
+	}
+	return secret.GetEncIV()
 }
 
 // openReaction is a reaction as it would have come without its second encryption, which leaves the key outside.

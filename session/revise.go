@@ -53,7 +53,7 @@ type MessageRef struct {
 // EditText replaces the text of a message of ours, at WhatsApp and then here, and returns the message as it is now.
 //
 // Returns [tenant.ErrChatNotFound], [tenant.ErrMessageNotFound], *[OfflineError], ErrForbidden if the message is not ours,
-// ErrDeleted, ErrNotText, ErrEditWindow, *[UncertainError], *[RefusedError] and ErrStopping, in this order.
+// ErrDeleted, ErrNotText, ErrEditWindow, *[LimitError], *[UncertainError], *[RefusedError] and ErrStopping, in this order.
 func (f *Fleet) EditText(ctx context.Context, id tenant.ID, ref MessageRef, text string) (msg tenant.Message, err error) {
 	defer f.watch.contain("edit", &err)
 	c, msg, err := f.find(ctx, id, ref)
@@ -83,7 +83,7 @@ func (f *Fleet) EditText(ctx context.Context, id tenant.ID, ref MessageRef, text
 	return c.reread(ctx, &msg)
 }
 
-// DeleteMessage deletes a message of ours for everyone, at WhatsApp and then here. One that is deleted already stays so. Errors
+// DeleteMessage deletes a message of ours for everyone, or of anybody in a group whose admin we are, at WhatsApp and then here. One that is deleted already stays so. Errors
 // as of [Fleet.EditText].
 func (f *Fleet) DeleteMessage(ctx context.Context, id tenant.ID, ref MessageRef) (err error) {
 	defer f.watch.contain("delete", &err)
@@ -91,14 +91,21 @@ func (f *Fleet) DeleteMessage(ctx context.Context, id tenant.ID, ref MessageRef)
 	switch {
 	case err != nil:
 		return err
-	case !msg.FromMe:
+	case !msg.FromMe && !msg.ChatID.IsGroup():
 		return ErrForbidden
-	case msg.DeletedAt != nil:
+	}
+	key := c.key(&msg)
+	if !msg.FromMe {
+		if key, err = c.keyOfMember(ctx, &msg); err != nil {
+			return err
+		}
+	}
+	if msg.DeletedAt != nil {
 		return nil
 	}
-	wire := &waE2E.Message{ProtocolMessage: &waE2E.ProtocolMessage{Key: c.key(&msg), Type: waE2E.ProtocolMessage_REVOKE.Enum()}}
+	wire := &waE2E.Message{ProtocolMessage: &waE2E.ProtocolMessage{Key: key, Type: waE2E.ProtocolMessage_REVOKE.Enum()}}
 	return c.revise(ctx, &msg, wire, tenant.RevokeMessage{
-		ChatID: msg.ChatID, ID: msg.ID, SenderID: msg.SenderID, By: msg.SenderID, At: time.Now(),
+		ChatID: msg.ChatID, ID: msg.ID, SenderID: msg.SenderID, By: c.me.id, At: time.Now(),
 	})
 }
 
@@ -155,15 +162,23 @@ func reword(m *tenant.Message, text string) *waE2E.Message {
 }
 
 // revise sends what changes a message, and stores the change once WhatsApp has it. It goes on when its caller leaves: what
-// WhatsApp has done must be seen here, too. Returns *UncertainError, *RefusedError, *OfflineError.
+// WhatsApp has done must be seen here, too. Returns *UncertainError, *RefusedError, *OfflineError, *LimitError.
 func (c *conn) revise(ctx context.Context, msg *tenant.Message, wire *waE2E.Message, change tenant.Change) error {
+	pass, err := c.actor.fleet.governor.admit(ctx, intent{id: c.actor.id, chat: msg.ChatID, revision: true})
+	if err != nil {
+		return err
+	}
 	answers := make(chan error, 1)            // buffered: it goes on if the caller has left
 	started := c.sends.run("revise", func() { //nolint:contextcheck // it goes on when its caller leaves
 		err := ErrPanicked
-		defer func() { answers <- err }()
+		defer func() {
+			pass.end()
+			answers <- err
+		}()
 		err = c.reviseNow(msg, wire, change)
 	})
 	if !started {
+		pass.end()
 		return c.offline()
 	}
 	select {
@@ -180,6 +195,9 @@ func (c *conn) reviseNow(msg *tenant.Message, wire *waE2E.Message, change tenant
 	start := time.Now()
 	_, err := c.push(&stanza, wire)
 	switch code, refused := refusal(err); {
+	case refused && code == codeForbidden && msg.ChatID.IsGroup():
+		c.doubt(msg.ChatID)
+		return ErrForbidden
 	case refused:
 		c.log.Warn("change of a message refused", "code", code)
 		return &RefusedError{Code: code}
@@ -225,6 +243,8 @@ func (c *conn) countRevisions(changes []tenant.Change, result *tenant.Result) {
 			kind, by = "delete", change.By
 		case tenant.React:
 			kind, by = "reaction", change.By
+		case tenant.CastVote:
+			kind, by = "vote", change.By
 		default:
 			continue
 		}

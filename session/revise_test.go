@@ -179,9 +179,10 @@ func TestRefusesToReviseWhatIsNotOurs(t *testing.T) {
 
 func TestAnUnansweredEditChangesNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, sqlite(), func(w *world) { w.pace.SendTimeout = 300 * time.Millisecond })
+	w := newWorld(t, sqlite())
 	c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
 	sent := c.send(c.chatID(ana), "first")
+	w.anew(func(p *session.Pace) { p.SendTimeout = 300 * time.Millisecond }, c)
 	ref := session.MessageRef{Chat: c.chatID(ana), ID: sent.ID}
 	c.fault(relay.FaultStall, 0, 0)
 	_, err := w.fleet.EditText(within(t), c.ID(), ref, "second")
@@ -193,8 +194,7 @@ func TestAnUnansweredEditChangesNothing(t *testing.T) {
 	require.Nil(t, m.EditedAt)
 	require.Nil(t, m.DeletedAt)
 
-	w.restart()
-	c.until(session.Online)
+	w.anew(func(p *session.Pace) { p.SendTimeout = 0 }, c)
 	_, err = w.fleet.EditText(within(t), c.ID(), ref, "second")
 	require.NoError(t, err, "asked again")
 	_, err = ana.WaitEntry(within(t), 0, about(phone.KindEdit, string(sent.ID), "second"))

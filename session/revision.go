@@ -18,7 +18,7 @@ const maxEmojiLength = 128
 // maxSkew is how far a sender's clock may be from WhatsApp's before WhatsApp's is taken, which knows only seconds.
 const maxSkew = 5 * time.Minute
 
-// revision translates what a message does to another: edits, deletions, reactions. False if it does nothing to another.
+// revision translates what a message does to another: edits, deletions, reactions, votes. False if it does nothing to another.
 func (a account) revision(evt *events.Message, at source) (tenant.Change, bool) {
 	if change := evt.Message.GetProtocolMessage(); change != nil {
 		switch change.GetType() { //nolint:exhaustive // the others are not about messages
@@ -31,6 +31,9 @@ func (a account) revision(evt *events.Message, at source) (tenant.Change, bool) 
 	}
 	if r := evt.Message.GetReactionMessage(); r != nil {
 		return a.reaction(evt, at, r)
+	}
+	if update := evt.Message.GetPollUpdateMessage(); update != nil {
+		return a.vote(evt, at, update)
 	}
 	return nil, false
 }

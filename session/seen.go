@@ -52,6 +52,13 @@ func (c *conn) unseen(changes []tenant.Change) []tenant.Change {
 	return news
 }
 
+// forget has everybody stored again.
+func (c *conn) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.met = nil
+}
+
 // remember notes what was stored.
 func (c *conn) remember(changes []tenant.Change) {
 	c.mu.Lock()

@@ -44,10 +44,15 @@ type View struct {
 	LID     tenant.ChatID
 	Name    string // the name that the account gave itself
 	Device  string // WhatsApp's notation of the linked device
+	// Reachout is WhatsApp's reach-out time lock; the zero value when there is none.
+	Reachout tenant.ReachoutLock
 }
 
 // Ready says whether the session can act on WhatsApp (client API v2 §4).
 func (v *View) Ready() bool { return v.State == Online }
+
+// Suspended says whether the session rests because its tenant is suspended.
+func (v *View) Suspended() bool { return v.Reason == string(reasonSuspended) }
 
 // PairingPhase is how far a pairing has come.
 type PairingPhase string
@@ -61,13 +66,17 @@ const (
 	PairingFailed    PairingPhase = "failed"
 )
 
-// PairingView is a snapshot of a pairing.
+// PairingView is a snapshot of a pairing. Nobody changes it.
 type PairingView struct {
 	Phase     PairingPhase
 	QR        string    // text of the QR code to show now; empty when pairing by code, or not waiting
 	QRExpires time.Time // when the QR code is replaced by the next
 	Code      string    // pairing code XXXX-XXXX to be typed into the phone; empty when pairing by QR
+	Phone     string    // whom the code is for, in digits; empty when pairing by QR
 	Reason    string    // stable code of why it failed
 	Message   string    // the same as a sentence
+	Action    string    // what to do about it; empty when nothing
 	Version   int       // grows with every change; see Fleet.PairingChanged
+	// Links are the pairing links through which the pairing was begun or joined; none if it was by the operator alone.
+	Links []tenant.PairingLinkID
 }

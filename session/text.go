@@ -7,4 +7,6 @@ type TextMessage struct {
 	Text     string
 	ReplyTo  tenant.MessageID // optional: a stored message of the same chat
 	Mentions []tenant.ChatID  // optional
+	// Forwarded marks it as forwarded.
+	Forwarded bool
 }

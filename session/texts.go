@@ -34,6 +34,10 @@ const (
 	reasonOutdated reason = "client_outdated"
 	reasonReplaced reason = "stream_replaced"
 	reasonStopped  reason = "disconnected_by_operator"
+	// reasonSuspended stands with Wanted: the session comes back when the tenant is resumed.
+	reasonSuspended reason = "tenant_suspended"
+	reasonExported  reason = "exported"
+	reasonImported  reason = "imported"
 
 	// Pairing.
 	pairTimeout   reason = "pairing_timeout"
@@ -85,7 +89,16 @@ var texts = map[reason]text{ //nolint:gochecknoglobals // a constant table, neve
 		"Another client connected with the same device.",
 		"Make sure that the device runs in one place only, then connect the session.",
 	},
-	reasonStopped: {"The session was disconnected on request.", "Connect the session."},
+	reasonSuspended: {"The tenant is suspended.", "Resume the tenant: the session connects by itself then."},
+	reasonStopped:   {"The session was disconnected on request.", "Connect the session."},
+	reasonExported: {
+		"The account is being moved to another node.",
+		"Delete the tenant here once it runs there; or, if it was imported nowhere, take the export back.",
+	},
+	reasonImported: {
+		"The account has come from another node, and was not connected yet.",
+		"Make sure that it does not run on the other node, then connect the session.",
+	},
 	pairTimeout:   {"The pairing was not confirmed on the phone in time.", "Start the pairing again."},
 	pairCancelled: {"The pairing was cancelled.", ""},
 	pairConnect:   {"The connection to WhatsApp was lost while pairing.", "Start the pairing again."},
@@ -93,8 +106,9 @@ var texts = map[reason]text{ //nolint:gochecknoglobals // a constant table, neve
 	pairLimited:   {"WhatsApp takes no more pairing codes for this number for now.", "Wait a while, or pair by QR code."},
 	pairPhone:     {"WhatsApp does not take this phone number.", "Give the number in international form, digits only."},
 	pairPasskey: {
-		"WhatsApp asks for a passkey to link this account, which is not supported yet.",
-		"Turn the passkey requirement for linking off on the phone, then start the pairing again.",
+		"WhatsApp asks for this account's passkey before it links a device. Passkeys answer WhatsApp's own pages and apps alone.",
+		"Try once in the other way: QR code instead of pairing code, or the reverse. If WhatsApp asks again, this account cannot be linked " +
+			"while WhatsApp wants its passkey; removing the passkey on the phone helps some accounts, others are asked to make a new one.",
 	},
 	pairStopped:  {"The node is stopping.", "Start the pairing again in a moment."},
 	pairOldPhone: {"The phone's WhatsApp does not have linked devices enabled.", "Enable linked devices on the phone and scan again."},

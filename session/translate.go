@@ -76,13 +76,14 @@ func (a account) record(evt *events.Message, at source) (tenant.Message, bool) {
 		return tenant.Message{}, false
 	}
 	m := a.bare(&evt.Info, at)
-	m.Type, m.Text, m.ReplyTo, m.Mentions = c.kind, c.text, c.replyTo, c.mentions
-	m.Media = c.media
+	c.fill(&m)
 	switch {
 	case c.kind == tenant.TypeUnsupported:
 		m.Payload = encode(evt.RawMessage)
 	case c.media != nil:
 		m.Payload = filePayload(evt.Message)
+	case c.kind == tenant.TypePoll:
+		m.Poll = receivedPoll(evt)
 	}
 	return m, true
 }
@@ -166,7 +167,8 @@ func (a account) receipt(evt *events.Receipt) []tenant.Change {
 	}
 	if evt.IsFromMe {
 		if evt.Type == types.ReceiptTypeRead || evt.Type == types.ReceiptTypeReadSelf {
-			return append(changes, tenant.MarkRead{ChatID: id})
+			// Up to the moment of reading: what is newer may have come before this.
+			return append(changes, tenant.MarkRead{ChatID: id, Until: evt.Timestamp})
 		}
 		return nil // our other devices got what we sent, or played what we have
 	}

@@ -59,7 +59,7 @@ func TestReadsContent(t *testing.T) {
 		"sticker":       {&waE2E.Message{StickerMessage: &waE2E.StickerMessage{}}, content{kind: tenant.TypeSticker}},
 		"place":         {&waE2E.Message{LocationMessage: &waE2E.LocationMessage{Name: str("here")}}, content{kind: tenant.TypeLocation, text: "here"}},
 		"live place":    {&waE2E.Message{LiveLocationMessage: &waE2E.LiveLocationMessage{Caption: str("going")}}, content{kind: tenant.TypeLocation, text: "going"}},
-		"contact":       {&waE2E.Message{ContactMessage: &waE2E.ContactMessage{DisplayName: str("Bob")}}, content{kind: tenant.TypeContact, text: "Bob"}},
+		"contact":       {&waE2E.Message{ContactMessage: &waE2E.ContactMessage{DisplayName: str("Bob")}}, content{kind: tenant.TypeContact, text: "Bob", contacts: []tenant.ContactCard{{Name: "Bob"}}}},
 		"contacts":      {&waE2E.Message{ContactsArrayMessage: &waE2E.ContactsArrayMessage{DisplayName: str("2")}}, content{kind: tenant.TypeContact, text: "2"}},
 		"poll":          {&waE2E.Message{PollCreationMessageV3: &waE2E.PollCreationMessage{Name: str("when?")}}, content{kind: tenant.TypePoll, text: "when?"}},
 		"button":        {&waE2E.Message{ListResponseMessage: &waE2E.ListResponseMessage{Title: str("the first")}}, content{kind: tenant.TypeText, text: "the first"}},
@@ -158,8 +158,8 @@ func TestTranslatesReceipts(t *testing.T) {
 		"played":           {theirs, types.ReceiptTypePlayed, set(tenant.StatusPlayed)},
 		"inactive":         {theirs, types.ReceiptTypeInactive, nil},
 		"retry":            {theirs, types.ReceiptTypeRetry, nil},
-		"read by us":       {ours, types.ReceiptTypeRead, []tenant.Change{tenant.MarkRead{ChatID: ana}}},
-		"read by us alone": {ours, types.ReceiptTypeReadSelf, []tenant.Change{tenant.MarkRead{ChatID: ana}}},
+		"read by us":       {ours, types.ReceiptTypeRead, []tenant.Change{tenant.MarkRead{ChatID: ana, Until: stamp}}},
+		"read by us alone": {ours, types.ReceiptTypeReadSelf, []tenant.Change{tenant.MarkRead{ChatID: ana, Until: stamp}}},
 		"delivered to us":  {ours, types.ReceiptTypeDelivered, nil},
 		"sent by us":       {ours, types.ReceiptTypeSender, nil},
 		"with its LID": {
@@ -169,7 +169,7 @@ func TestTranslatesReceipts(t *testing.T) {
 		},
 		"of a channel": {types.MessageSource{Chat: types.NewJID("1", types.NewsletterServer)}, types.ReceiptTypeRead, nil},
 	} {
-		evt := &events.Receipt{MessageSource: tc.src, Type: tc.kind, MessageIDs: []string{"A", "B"}}
+		evt := &events.Receipt{MessageSource: tc.src, Type: tc.kind, Timestamp: stamp, MessageIDs: []string{"A", "B"}}
 		require.Equal(t, tc.want, me.receipt(evt), name)
 	}
 	require.Nil(t, me.receipt(&events.Receipt{MessageSource: theirs}))
@@ -229,10 +229,10 @@ func TestTranslatesHistory(t *testing.T) {
 	newer.ID, newer.Text, newer.SenderID, newer.Status, newer.FromMe = "NEW", "b", me.id, tenant.StatusRead, true
 	require.Equal(t, []tenant.Change{
 		anaLink,
-		tenant.PutContact{ID: ana, PushName: "Ana"},
+		tenant.PutContact{ID: ana, PushName: "Ana", Quiet: true},
 		anaLink,
 		tenant.PutChat{ID: anaHid, Unread: &unread, Pinned: &pinned, Archived: &archived, Muted: &always, Activity: stamp},
-		tenant.PutContact{ID: anaHid, Name: "Ana Maria"},
+		tenant.PutContact{ID: anaHid, Name: "Ana Maria", Quiet: true},
 		tenant.PutMessage{Message: older},
 		tenant.PutMessage{Message: newer},
 		tenant.PutChat{ID: "120363000000000001@g.us", Name: &name},

@@ -2,7 +2,6 @@ package devicestore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -15,10 +14,10 @@ import (
 // lids is whatsmeow's table of who is who for one tenant, on the tenant's own store. What is known is cached, what is not
 // known is not: it may be learned at any moment, here or on another node.
 type lids struct {
-	guard *guard
-	own   tenant.Handle
-	byLID *lru.Cache[string, string] // user parts
-	byPN  *lru.Cache[string, string]
+	device *device
+	own    tenant.Handle
+	byLID  *lru.Cache[string, string] // user parts
+	byPN   *lru.Cache[string, string]
 }
 
 var _ store.LIDStore = (*lids)(nil)
@@ -30,12 +29,10 @@ const (
 	maxLinks = 200
 )
 
-var errInTransaction = errors.New("a LID was to be stored inside a decryption")
-
-func newLIDs(g *guard, own tenant.Handle) *lids {
+func newLIDs(d *device, own tenant.Handle) *lids {
 	byLID, _ := lru.New[string, string](maxLIDs) // fails only for a size below one
 	byPN, _ := lru.New[string, string](maxLIDs)  // likewise
-	return &lids{guard: g, own: own, byLID: byLID, byPN: byPN}
+	return &lids{device: d, own: own, byLID: byLID, byPN: byPN}
 }
 
 func (l *lids) know(lid, pn string) {
@@ -55,10 +52,7 @@ func (l *lids) PutManyLIDMappings(ctx context.Context, mappings []store.LIDMappi
 		if len(changes) == 0 {
 			return nil
 		}
-		err := l.guard.do(ctx, func() error {
-			if ctx.Value(inTransaction{}) != nil {
-				return errInTransaction
-			}
+		err := l.device.do(ctx, func() error {
 			_, err := l.own.Commit(ctx, changes...)
 			return err
 		})
@@ -110,7 +104,7 @@ func (l *lids) GetPNForLID(ctx context.Context, lid types.JID) (types.JID, error
 	if pn, ok := l.byLID.Get(lid.User); ok {
 		return types.JID{User: pn, Device: lid.Device, Server: types.DefaultUserServer}, nil
 	}
-	found, err := answer(ctx, l.guard, func() (tenant.ChatID, error) { return l.own.Resolve(ctx, id) })
+	found, err := answer(ctx, l.device, func() (tenant.ChatID, error) { return l.own.Resolve(ctx, id) })
 	if err != nil || found.Phone() == "" {
 		return types.JID{}, err
 	}
@@ -145,7 +139,7 @@ func (l *lids) GetManyLIDsForPNs(ctx context.Context, pns []types.JID) (map[type
 	if len(missing) == 0 {
 		return result, nil
 	}
-	found, err := answer(ctx, l.guard, func() (map[tenant.ChatID]tenant.ChatID, error) { return l.own.LIDs(ctx, missing) })
+	found, err := answer(ctx, l.device, func() (map[tenant.ChatID]tenant.ChatID, error) { return l.own.LIDs(ctx, missing) })
 	if err != nil {
 		return nil, err
 	}

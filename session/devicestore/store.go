@@ -2,18 +2,21 @@ package devicestore
 
 import (
 	"context"
-	"crypto/sha256"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 
-	"github.com/google/uuid"
-	"go.mau.fi/util/dbutil"
+	"go.mau.fi/whatsmeow/proto/waAdv"
 	"go.mau.fi/whatsmeow/store"
-	"go.mau.fi/whatsmeow/store/sqlstore"
-	"go.mau.fi/whatsmeow/store/sqlstore/upgrades"
 	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/util/keys"
+	waLog "go.mau.fi/whatsmeow/util/log"
+	"golang.org/x/crypto/chacha20poly1305"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/wafleet/wafleet/session"
 	"github.com/wafleet/wafleet/tenant"
@@ -21,106 +24,213 @@ import (
 
 // Store implements [session.Devices].
 type Store struct {
-	db      *dbutil.Database
-	devices *sqlstore.Container
+	rows    tenant.DeviceStore
 	tenants tenant.Store
+	keys    *Keyring
 	log     *slog.Logger
+
+	cache    *cache
+	loadings atomic.Uint64
 }
 
 var _ session.Devices = (*Store)(nil)
 
-// versionTable is where sqlstore notes the version of its tables.
-const versionTable = "whatsmeow_version"
-
-// setArrays sets a process global of sqlstore's, which its queries read without a lock.
-var setArrays = sync.OnceFunc(func() { //nolint:gochecknoglobals // guards a global of sqlstore's
-	sqlstore.PostgresArrayWrapper = wrapArray
-})
-
-// New makes a store on the database that the tenants lie in.
-func New(db *dbutil.Database, tenants tenant.Store, log *slog.Logger) *Store {
-	setArrays()
-	child := db.Child(versionTable, upgrades.Table, nil)
-	return &Store{db: child, devices: sqlstore.NewWithWrappedDB(child, nil), tenants: tenants, log: log}
+// New makes a store of devices. LIDs are looked up in tenants.
+func New(rows tenant.DeviceStore, tenants tenant.Store, ring *Keyring, log *slog.Logger) *Store {
+	return &Store{rows: rows, tenants: tenants, keys: ring, log: log, cache: newCache()}
 }
 
-// Upgrade brings the tables up to date. The caller sees to it that nobody else does so at the same time.
-func (s *Store) Upgrade(ctx context.Context) error {
-	if err := s.devices.Upgrade(ctx); err != nil {
-		return fmt.Errorf("upgrade device tables: %w", err)
+// errNoJID is whatsmeow's mistake.
+var errNoJID = errors.New("a device is to be stored that has no JID")
+
+// credentials are what a device is known by at WhatsApp, as they are stored.
+type credentials struct {
+	JID                   string `json:"jid"`
+	LID                   string `json:"lid,omitempty"`
+	RegistrationID        uint32 `json:"registrationId"`
+	NoiseKey              []byte `json:"noiseKey"`
+	IdentityKey           []byte `json:"identityKey"`
+	SignedPreKey          []byte `json:"signedPreKey"`
+	SignedPreKeyID        uint32 `json:"signedPreKeyId"`
+	SignedPreKeySignature []byte `json:"signedPreKeySignature"`
+	AdvSecretKey          []byte `json:"advSecretKey"`
+	Account               []byte `json:"account"` // protobuf ADVSignedDeviceIdentity
+	Platform              string `json:"platform,omitempty"`
+	BusinessName          string `json:"businessName,omitempty"`
+	PushName              string `json:"pushName,omitempty"`
+	LIDMigrationTimestamp int64  `json:"lidMigrationTimestamp,omitempty"`
+	CompanionMetaNonce    string `json:"companionMetaNonce,omitempty"`
+}
+
+func encodeCredentials(dev *store.Device) ([]byte, error) {
+	c := credentials{
+		JID: dev.ID.String(), RegistrationID: dev.RegistrationID,
+		NoiseKey: dev.NoiseKey.Priv[:], IdentityKey: dev.IdentityKey.Priv[:],
+		SignedPreKey: dev.SignedPreKey.Priv[:], SignedPreKeyID: dev.SignedPreKey.KeyID, SignedPreKeySignature: dev.SignedPreKey.Signature[:],
+		AdvSecretKey: dev.AdvSecretKey,
+		Platform:     dev.Platform, BusinessName: dev.BusinessName, PushName: dev.PushName,
+		LIDMigrationTimestamp: dev.LIDMigrationTimestamp, CompanionMetaNonce: dev.CompanionMetaNonce,
 	}
-	return nil
+	if !dev.LID.IsEmpty() {
+		c.LID = dev.LID.String()
+	}
+	return c.encode(dev.Account)
 }
 
-// owner marks a device's row as the tenant's. The column is one that only whatsmeow's Messenger mode has a use for.
-func owner(id tenant.ID) uuid.UUID {
-	sum := sha256.Sum256([]byte("wafleet device of tenant " + id))
-	return uuid.UUID(sum[:16])
+func (c *credentials) encode(account *waAdv.ADVSignedDeviceIdentity) (_ []byte, err error) {
+	if c.Account, err = proto.Marshal(account); err != nil {
+		return nil, fmt.Errorf("encode account: %w", err)
+	}
+	return json.Marshal(c)
 }
+
+// decode makes a device of its credentials. Returns errSpoiled.
+func (c *credentials) decode() (*store.Device, error) {
+	if len(c.NoiseKey) != 32 || len(c.IdentityKey) != 32 || len(c.SignedPreKey) != 32 || len(c.SignedPreKeySignature) != 64 {
+		return nil, errSpoiled
+	}
+	jid, err := types.ParseJID(c.JID)
+	if err != nil {
+		return nil, fmt.Errorf("%w: JID: %w", errSpoiled, err)
+	}
+	dev := &store.Device{
+		Log: waLog.Noop, ID: &jid, RegistrationID: c.RegistrationID, Account: &waAdv.ADVSignedDeviceIdentity{},
+		NoiseKey: keyPair(c.NoiseKey), IdentityKey: keyPair(c.IdentityKey),
+		SignedPreKey: &keys.PreKey{
+			KeyPair: *keyPair(c.SignedPreKey), KeyID: c.SignedPreKeyID, Signature: (*[64]byte)(c.SignedPreKeySignature),
+		},
+		AdvSecretKey: c.AdvSecretKey, Platform: c.Platform, BusinessName: c.BusinessName, PushName: c.PushName,
+		LIDMigrationTimestamp: c.LIDMigrationTimestamp, CompanionMetaNonce: c.CompanionMetaNonce,
+	}
+	if c.LID != "" {
+		if dev.LID, err = types.ParseJID(c.LID); err != nil {
+			return nil, fmt.Errorf("%w: LID: %w", errSpoiled, err)
+		}
+	}
+	if err = proto.Unmarshal(c.Account, dev.Account); err != nil {
+		return nil, fmt.Errorf("%w: account: %w", errSpoiled, err)
+	}
+	return dev, nil
+}
+
+func keyPair(private []byte) *keys.KeyPair { return keys.NewKeyPairFromPrivateKey([32]byte(private)) }
 
 // New implements [session.Devices].
 func (s *Store) New(_ context.Context, id tenant.ID) (*store.Device, error) {
-	dev := s.devices.NewDevice()
-	dev.FacebookUUID = owner(id)
-	newGuard(s, id).attach(dev)
+	identity := keys.NewKeyPair()
+	secret := make([]byte, keySize+4)
+	_, _ = rand.Read(secret) // never fails
+	dev := &store.Device{
+		Log:            waLog.Noop,
+		NoiseKey:       keys.NewKeyPair(),
+		IdentityKey:    identity,
+		SignedPreKey:   identity.CreateSignedPreKey(1),
+		RegistrationID: binary.BigEndian.Uint32(secret[keySize:]),
+		AdvSecretKey:   secret[:keySize:keySize],
+	}
+	d := s.newDevice(id)
+	dev.LIDs, dev.Container = d.lids, d
 	return dev, nil
 }
 
-// Load implements [session.Devices]. Returns session.ErrNotPaired, tenant.ErrUnavailable.
+// Load implements [session.Devices]. Returns session.ErrNotPaired, tenant.ErrUnavailable, ErrUnknownMasterKey.
 func (s *Store) Load(ctx context.Context, id tenant.ID, jid types.JID) (*store.Device, error) {
-	dev, err := s.devices.GetDevice(ctx, jid)
+	stored, err := s.rows.Device(ctx, id)
 	switch {
-	case errors.Is(err, sqlstore.ErrInvalidLength):
-		return nil, fmt.Errorf("read device: %w", err)
-	case err != nil:
-		return nil, fmt.Errorf("read device: %w: %w", tenant.ErrUnavailable, err)
-	case dev == nil:
+	case errors.Is(err, tenant.ErrDeviceNotFound):
 		return nil, session.ErrNotPaired
-	case dev.FacebookUUID != owner(id):
-		s.log.WarnContext(ctx, "device belongs to another tenant now", "tenant", string(id))
+	case err != nil:
+		return nil, err
+	case stored.JID != jid.String():
+		s.log.WarnContext(ctx, "another device is stored than the session's", "tenant", string(id))
 		return nil, session.ErrNotPaired
 	}
-	newGuard(s, id).attach(dev)
+	d := s.newDevice(id)
+	dev, err := d.unseal(stored)
+	if err != nil {
+		return nil, fmt.Errorf("read device: %w", err)
+	}
+	if err = d.readEvents(ctx); err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	d.name(dev)
+	d.attach(dev)
 	return dev, nil
 }
 
-const (
-	deleteDevice = `DELETE FROM whatsmeow_device WHERE jid=$1`
-	// deleteOwnDevice leaves a device alone that belongs to another tenant by now.
-	deleteOwnDevice = deleteDevice + ` AND facebook_uuid=$2`
-	// deleteTokens: the one table of a device's that has no foreign key to it.
-	deleteTokens = `DELETE FROM whatsmeow_privacy_tokens WHERE our_jid=$1
-		AND NOT EXISTS (SELECT 1 FROM whatsmeow_device WHERE jid=$1)`
-)
+// name notes the addresses of the device, by number and by LID.
+func (d *device) name(dev *store.Device) {
+	d.own.Store(&[]string{dev.ID.SignalAddress().String(), dev.LID.SignalAddress().String()})
+}
 
-// Delete implements [session.Devices].
-func (s *Store) Delete(ctx context.Context, id tenant.ID, jid types.JID) error {
-	err := s.db.DoTxn(ctx, nil, func(ctx context.Context) error {
-		if _, err := s.db.Exec(ctx, deleteOwnDevice, jid, owner(id).String()); err != nil {
-			return err
-		}
-		_, err := s.db.Exec(ctx, deleteTokens, jid)
-		return err
-	})
+// unseal decrypts the device's credentials, and takes its key.
+func (d *device) unseal(stored tenant.Device) (*store.Device, error) {
+	key, err := d.store.keys.unwrap(d.id, stored.MasterKey, stored.WrappedKey)
 	if err != nil {
-		return fmt.Errorf("delete device: %w: %w", tenant.ErrUnavailable, err)
+		return nil, err
 	}
+	if err = d.takeKey(key); err != nil {
+		return nil, err
+	}
+	plain, err := d.sealer.open(rowID{kind: kindCredentials}, stored.Value)
+	if err != nil {
+		return nil, err
+	}
+	var c credentials
+	if err = json.Unmarshal(plain, &c); err != nil {
+		return nil, errSpoiled
+	}
+	return c.decode()
+}
+
+func (d *device) takeKey(key []byte) error {
+	aead, err := chacha20poly1305.NewX(key)
+	if err != nil {
+		return errSpoiled
+	}
+	d.key, d.sealer = key, &sealer{d.id, aead}
 	return nil
 }
 
-// save stores a device. The first time it replaces what lies under its JID: WhatsApp has just given the JID to this device,
-// so whatever had it before is unlinked.
-func (s *Store) save(ctx context.Context, dev *store.Device) error {
-	if dev.Initialized || dev.ID == nil {
-		return s.devices.PutDevice(ctx, dev)
+// Delete implements [session.Devices].
+func (s *Store) Delete(ctx context.Context, id tenant.ID, jid types.JID) error {
+	stored, err := s.rows.Device(ctx, id)
+	if errors.Is(err, tenant.ErrDeviceNotFound) {
+		return s.rows.DeleteDevice(ctx, id) // its rows may be there, after a deletion that was cut short
 	}
-	return s.db.DoTxn(ctx, nil, func(ctx context.Context) error {
-		if _, err := s.db.Exec(ctx, deleteDevice, *dev.ID); err != nil {
+	if err != nil || stored.JID != jid.String() {
+		return err
+	}
+	return s.rows.DeleteDevice(ctx, id)
+}
+
+// save stores the credentials. The first time the device gets a key, and whatever another one has left is deleted.
+func (d *device) save(ctx context.Context, dev *store.Device) error {
+	if dev.ID == nil {
+		return errNoJID
+	}
+	plain, err := encodeCredentials(dev)
+	if err != nil {
+		return err
+	}
+	if !dev.Initialized {
+		if err = d.store.rows.DeleteDevice(ctx, d.id); err != nil {
 			return err
 		}
-		if _, err := s.db.Exec(ctx, deleteTokens, *dev.ID); err != nil {
+		key := make([]byte, keySize)
+		_, _ = rand.Read(key) // never fails
+		if err = d.takeKey(key); err != nil {
 			return err
 		}
-		return s.devices.PutDevice(ctx, dev)
-	})
+	}
+	stored := tenant.Device{JID: dev.ID.String(), Value: d.sealer.seal(rowID{kind: kindCredentials}, plain)}
+	stored.MasterKey, stored.WrappedKey = d.store.keys.wrap(d.id, d.key)
+	if err = d.store.rows.PutDevice(ctx, d.id, stored); err != nil {
+		return err
+	}
+	d.name(dev)
+	if !dev.Initialized {
+		d.attach(dev)
+	}
+	return nil
 }

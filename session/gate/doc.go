@@ -1,4 +1,7 @@
-// Package gate keeps the two writers of a Signal session apart.
+// Package gate keeps apart those who write in whatsmeow what others are using: a Signal session has two writers, a group's list of
+// members a reader beside its writer, and the channel of an answer is closed by one while another sends on it.
+//
+// # Sessions
 //
 // A device's sessions (Double Ratchets) are read, moved and written back by whoever sends and by whoever receives, and
 // whatsmeow has no lock common to both. Whoever writes last wins; a message counter is then used twice, the recipient
@@ -22,10 +25,27 @@
 // put whose read is unknown is refused as well. So is a send that nobody wrapped in [Gate.Send], if its sessions moved
 // meanwhile. MigratePNToLID, DeleteSession and DeleteAllSessions wait for the gate.
 //
-// # Which context whatsmeow passes where
+// # Members of groups
 //
-// The hold travels in the context, so this must be looked at again with each new version. Traced in
-// v0.0.0-20260921121126-35ae40906e74:
+// A send to a group and a notification of who joined or left it have no common lock either. whatsmeow keeps the members of each
+// group in an entry behind a pointer. A send takes the pointer under a lock and reads the list without; the handler of the
+// notification changes list and length in place. The send then encrypts for somebody twice, or for somebody not at all.
+// [NewClient] makes a client whose entries never change: the stanza gets another id for the group before it is handled, so that
+// whatsmeow finds no entry to change; the first event handler puts the id right and replaces the entry by another. Nobody waits.
+// It needs no gate, and a client behind a gate must be made by it. What another does between the two steps of a replacement is
+// undone (an entry that is fetched, the removal of one that the server's hash of members proved wrong): the next send finds out, by
+// that hash.
+//
+// # Answers
+//
+// Whoever asks the server waits at a channel, and closes it when it gives up: at a deadline, or when the frame could not be sent. The
+// reader of frames takes the channel under a lock, but sends on it without: an answer that comes as its asker gives up is sent on a
+// closed channel, in a goroutine that nothing recovers, and ends the whole process. [NewClient] hands answers over itself, and contains that.
+//
+// # What whatsmeow does where
+//
+// The hold travels in the context, and ids of groups through a notification, so this must be looked at again with each new
+// version. Traced in v0.0.0-20260921121126-35ae40906e74:
 //
 //   - SendMessage hands its caller's context through sendDM or sendGroup, prepareMessageNode and
 //     encryptMessageForDevices to MigratePNToLID (before the get: no hold needed), WithCachedSessions (GetManySessions,
@@ -47,6 +67,16 @@
 //     it, ClearBufferedEventPlaintext after it. Without EnableDecryptedEventBuffer there is no transaction: decryption
 //     then works like a retry receipt, and loses races that a transaction would not have.
 //   - An identity change calls DeleteAllSessions from the handler queue.
+//   - handleFrame shows each stanza to the logger's Sub("Recv") before it queues the same pointer; nobody else has it by then. Then it tries
+//     receiveResponse, for which an "ack" without an id is no answer, and which nothing else handles either.
+//   - cancelResponse closes the channel under the lock of the waiters; receiveResponse takes it out of the map under that lock and sends
+//     after it. All channels of waitResponse have room for one.
+//   - Only updateGroupParticipantCache changes an entry of the cache of groups, found by the JID of parseGroupChange: the attribute
+//     "from", as it is. cacheGroupInfo, for fetched groups and those one is added to, stores new entries; a hash that differs
+//     deletes one. SendMessage reads the entry before it waits for the send lock, and its list until GetUserDevices has copied it.
+//   - Of a JID's integrator only ids of the interop server have any on the wire; the acknowledgement, which is sent to "from" as
+//     well, goes to the group. Event handlers are called one after another, in the order in which they were added.
+//   - getCachedGroupData asks the server for an entry that is not there, but SendFrame sends nothing for a context that has ended.
 //
 // Nothing inside the transaction's function sends or takes the send lock of whatsmeow, so there is one order of locks:
 // send lock, gate, database connection. A panic of that function becomes [ErrPanic] (whatsmeow would recover it one level

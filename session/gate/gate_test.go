@@ -144,7 +144,7 @@ func TestTwoRoundsInOneSend(t *testing.T) {
 
 func TestTransactionsMayNest(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a deadlock shows as an error
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a deadlock shows as an error
 	defer cancel()
 	dev, g, _ := setup(t.Context(), t)
 	require.NoError(t, dev.EventBuffer.DoDecryptionTxn(ctx, func(tx context.Context) error {

@@ -2,7 +2,6 @@ package wasim
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -41,7 +40,7 @@ func (s *Simulator) postAccount(r *http.Request) (int, any, error) {
 	if in.History != nil {
 		cfg.History = append([]phone.Chat{}, *in.History...)
 		for _, c := range cfg.History {
-			if _, err := phone.Number(c.Phone); err != nil {
+			if err := c.Check(); err != nil {
 				return 0, nil, badRequest("history: %w", err)
 			}
 		}
@@ -111,68 +110,6 @@ func (s *Simulator) pair(r *http.Request, in any, do func(context.Context, *phon
 		return 0, nil, err
 	}
 	return http.StatusOK, paired{device}, nil
-}
-
-func (s *Simulator) postSend(r *http.Request) (int, any, error) {
-	p, err := s.phoneOf(r)
-	if err != nil {
-		return 0, nil, err
-	}
-	var in struct {
-		To      string     `json:"to"`
-		Text    string     `json:"text"`
-		ReplyTo string     `json:"replyTo"`
-		ID      string     `json:"id"`
-		Via     string     `json:"via"`
-		Media   *sentMedia `json:"media"`
-		// Kinds of messages that are not simulated yet.
-		Poll json.RawMessage `json:"poll"`
-		Vote json.RawMessage `json:"vote"`
-
-		revision
-	}
-	if err = decode(r, &in); err != nil {
-		return 0, nil, err
-	}
-	for _, other := range []json.RawMessage{in.Poll, in.Vote} {
-		if other != nil {
-			return 0, nil, &problem{http.StatusNotImplemented, "NOT_IMPLEMENTED", errors.New("this phone sends no such messages yet")}
-		}
-	}
-	revises, err := in.check()
-	switch {
-	case err != nil:
-		return 0, nil, err
-	case revises && (in.Text != "" || in.Media != nil):
-		return 0, nil, badRequest("text or media and edit, delete or reaction exclude each other")
-	case in.Text == "" && in.Media == nil && !revises:
-		return 0, nil, badRequest("text is missing")
-	case len(in.ID) > 128:
-		return 0, nil, badRequest("id is longer than 128 characters")
-	case in.Via != "" && in.Via != "lid" && in.Via != "pn":
-		return 0, nil, badRequest(`via is neither "lid" nor "pn"`)
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), callTime)
-	defer cancel()
-	if revises {
-		id, err := in.send(ctx, p, in.To)
-		return http.StatusOK, map[string]string{"id": id}, err
-	}
-	opts := phone.SendOptions{ID: in.ID, ReplyTo: in.ReplyTo, ViaLID: in.Via == "lid", ViaPN: in.Via == "pn"}
-	var id string
-	if in.Media != nil {
-		file, fileErr := in.Media.file(in.Text)
-		if fileErr != nil {
-			return 0, nil, fileErr
-		}
-		id, err = p.SendFile(ctx, in.To, file, opts)
-	} else {
-		id, err = p.SendText(ctx, in.To, in.Text, opts)
-	}
-	if err != nil {
-		return 0, nil, err
-	}
-	return http.StatusOK, map[string]string{"id": id}, nil
 }
 
 func (s *Simulator) postRead(r *http.Request) (int, any, error) {

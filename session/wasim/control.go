@@ -33,20 +33,39 @@ type endpoint struct {
 }
 
 func endpoints() []endpoint {
+	return slices.Concat(accountEndpoints(), groupEndpoints(), serverEndpoints())
+}
+
+func accountEndpoints() []endpoint {
 	return []endpoint{
-		{"POST", "/accounts", `an account with a phone: {"phone":"+5511…","name":"…","autoreply":"echo" or "You said: {text}","autoRead":true,"history":[…]}`, (*Simulator).postAccount},
+		{"POST", "/accounts", `an account with a phone: {"phone":"+5511…","name":"…","autoreply":"echo" or "You said: {text}","autoRead":true,"history":[{"phone":"+5511…" or "group":"…@g.us","name":"…","unread":0,"viaLid":false,"recent":N given at pairing, the others when asked for; 0: all,"messages":[{"id":"…","text":"…","fromMe":false,"from":"+5511… in groups","at":"2026-01-01T00:00:00Z"}]}]}; autoreply and autoRead are also for groups`, (*Simulator).postAccount},
 		{"GET", "/accounts", "all accounts", (*Simulator).getAccounts},
+		{"POST", "/accounts/{phone}/offline", `the phone is switched off, or on again: {"offline":true}`, (*Simulator).postOffline},
+		{"POST", "/accounts/{phone}/silent", `the phone does not answer requests for its history, or does again: {"silent":true}`, (*Simulator).postSilent},
 		{"POST", "/accounts/{phone}/scan", `the phone scans a QR: {"qr":"…"}`, (*Simulator).postScan},
 		{"POST", "/accounts/{phone}/link", `the phone's owner types a pairing code: {"code":"ABCD-EFGH"}`, (*Simulator).postLink},
-		{"POST", "/accounts/{phone}/send", `the phone sends: {"to":"+5511…","text":"…","replyTo":"…","id":"…","via":"lid" or "pn","media":{"kind":"image|video|audio|voice|document|sticker","data":"<base64>" or "size":1000000,"mimeType":"…","fileName":"…","thumbnail":"<base64>"}}; text is the caption then. Instead of text and media: "edit":{"id":"…","text":"…"}, "delete":{"id":"…"}, "reaction":{"id":"…","emoji":"👍"}`, (*Simulator).postSend},
-		{"POST", "/accounts/{phone}/read", `the phone reads: {"chat":"+5511…","ids":["…"]}`, (*Simulator).postRead},
-		{"POST", "/accounts/{phone}/typing", `the phone types: {"to":"+5511…","state":"composing|recording|paused"}`, (*Simulator).postTyping},
+		{"POST", "/accounts/{phone}/send", `the phone sends: {"to":"+5511…" or "…@g.us","text":"…","replyTo":"…","replyFrom":"+5511…","mentions":["+5511…"],"forwarded":true,"id":"…","via":"lid" or "pn","media":{"kind":"image|video|audio|voice|document|sticker","data":"<base64>" or "size":1000000,"mimeType":"…","fileName":"…","thumbnail":"<base64>"}}; text is the caption then. Instead of text and media: "location":{"latitude":1.5,"longitude":1.5,"name":"…","address":"…"}, "contact":{"name":"…","vcard":"…"}, "poll":{"question":"…","options":["…"],"multiple":true}, "vote":{"id":"…","options":["…"]}, "edit":{"id":"…","text":"…"}, "delete":{"id":"…"}, "reaction":{"id":"…","emoji":"👍"}; vote, delete and reaction with "from":"+5511…" for a message of that member`, (*Simulator).postSend},
+		{"POST", "/accounts/{phone}/read", `the phone reads: {"chat":"+5511…" or "…@g.us","ids":["…"]}`, (*Simulator).postRead},
+		{"POST", "/accounts/{phone}/typing", `the phone types: {"to":"+5511…" or "…@g.us","state":"composing|recording|paused"}`, (*Simulator).postTyping},
+		{"POST", "/accounts/{phone}/chats", `the phone's owner archives, pins, mutes, reads, clears or deletes a chat: {"chat":"+5511… or …@g.us","archived":true,"pinned":true,"mutedUntil":"<RFC 3339>", "forever" or null,"read":true,"clear":true,"delete":true,"via":"lid" or "pn"}`, (*Simulator).postChat},
+		{"GET", "/accounts/{phone}/chats", "chats and people as they stand in the account's settings, whichever device has set them", (*Simulator).getChats},
+		{"POST", "/accounts/{phone}/contacts", `the phone's owner puts somebody into the address book: {"phone":"+5511…","name":"…"}`, (*Simulator).postContact},
+		{"POST", "/accounts/{phone}/profile", `what others see of the phone's owner: {"name":"…","about":"…","picture":"<base64 of a JPEG>" or "remove","pictureFor":"all|contacts|none"}, each optional`, (*Simulator).postProfile},
+		{"GET", "/accounts/{phone}/profile", "what the phone sees of somebody: ?of=+5511…", (*Simulator).getProfile},
+		{"POST", "/accounts/{phone}/presence", `the phone's owner is there or not: {"state":"available|unavailable"}; or the phone watches somebody: {"watch":"+5511…"}`, (*Simulator).postPresence},
+		{"POST", "/accounts/{phone}/block", `the phone blocks somebody, or not any more: {"phone":"+5511…","blocked":true}`, (*Simulator).postBlock},
 		{"GET", "/accounts/{phone}/inbox", "what the phone got: ?after=SEQ, and ?wait=10s to wait for the next", (*Simulator).getInbox},
 		{"GET", "/accounts/{phone}/media", "the phone fetches and decrypts a file of its inbox: ?id=MESSAGE", (*Simulator).getMedia},
 		{"DELETE", "/accounts/{phone}/media", "the server drops a file of the phone's inbox: ?id=MESSAGE, and &keep=true for the phone to keep it and upload it again when asked", (*Simulator).deleteMedia},
+		{"POST", "/accounts/{phone}/reachout", `WhatsApp tells the account of a reach-out time lock, or that it is lifted: {"until":"<RFC 3339>"} or {}; what is refused meanwhile is a fault of kind first-contact`, (*Simulator).postReachout},
 		{"POST", "/accounts/{phone}/unlink", `the phone logs a companion out: {"device":1}`, (*Simulator).postUnlink},
 		{"POST", "/accounts/{phone}/companions", `a device is linked without a pairing: {"noiseKey":"<base64>","identityKey":…,"registrationId":1,"signedPreKey":{"id":1,"public":…,"signature":…},"preKeys":[{"id":1,"public":…}],"primary":{keys of a phone that does not run}}`, (*Simulator).postCompanion},
-		{"POST", "/faults", `what goes wrong next: {"kind":"drop|stall|stream-error|connect-failure|slow|duplicate|reorder","phone":"…","device":1,"primary":false,"code":503,"count":1,"delayMs":100}`, (*Simulator).postFault},
+	}
+}
+
+func serverEndpoints() []endpoint {
+	return []endpoint{
+		{"POST", "/faults", `what goes wrong next: {"kind":"drop|stall|stream-error|connect-failure|slow|duplicate|reorder|silence|passkey","phone":"…","device":1,"primary":false,"code":503,"count":1,"delayMs":100}`, (*Simulator).postFault},
 		{"DELETE", "/faults", "nothing goes wrong any more", (*Simulator).deleteFaults},
 		{"GET", "/stats", "connections, stanzas by tag, unacknowledged messages", (*Simulator).getStats},
 		{"GET", "/info", "Noise root key, WebSocket and media addresses, CA certificate", (*Simulator).getInfo},
@@ -83,6 +102,7 @@ func problemOf(err error) (int, string) {
 		{ErrClosed, http.StatusServiceUnavailable, "CLOSED"},
 		{phone.ErrClosed, http.StatusServiceUnavailable, "CLOSED"},
 		{phone.ErrBadNumber, http.StatusBadRequest, "BAD_NUMBER"},
+		{phone.ErrBadGroup, http.StatusBadRequest, "BAD_GROUP"},
 		{phone.ErrBadQR, http.StatusBadRequest, "BAD_QR"},
 		{phone.ErrBadCode, http.StatusBadRequest, "BAD_CODE"},
 		{phone.ErrNoRequest, http.StatusConflict, "NO_PAIRING_REQUEST"},
@@ -90,8 +110,17 @@ func problemOf(err error) (int, string) {
 		{phone.ErrNoFile, http.StatusNotFound, "NO_SUCH_FILE"},
 		{phone.ErrUnknownUser, http.StatusNotFound, "UNKNOWN_USER"},
 		{phone.ErrUnlinked, http.StatusConflict, "PHONE_LOGGED_OUT"},
+		{phone.ErrUnknownMessage, http.StatusNotFound, "UNKNOWN_MESSAGE"},
+		{phone.ErrUnknownGroup, http.StatusNotFound, "UNKNOWN_GROUP"},
+		{phone.ErrNotMember, http.StatusForbidden, "NOT_A_MEMBER"},
+		{phone.ErrNotAllowed, http.StatusForbidden, "NOT_ALLOWED"},
+		{phone.ErrMember, http.StatusConflict, "MEMBER_ALREADY"},
+		{phone.ErrBadInvite, http.StatusNotFound, "UNKNOWN_INVITE"},
+		{phone.ErrGone, http.StatusGone, "INVITE_GONE"},
+		{phone.ErrNotAcceptable, http.StatusBadRequest, "NOT_ACCEPTABLE"},
 		{phone.ErrRefused, http.StatusBadGateway, "REFUSED"},
 		{relay.ErrUnknownAccount, http.StatusNotFound, "UNKNOWN_ACCOUNT"},
+		{relay.ErrUnknownGroup, http.StatusNotFound, "UNKNOWN_GROUP"},
 		{relay.ErrUnknownDevice, http.StatusNotFound, "UNKNOWN_DEVICE"},
 		{relay.ErrInvalidAccount, http.StatusBadRequest, "BAD_ACCOUNT"},
 		{relay.ErrAlreadyRegistered, http.StatusConflict, "ACCOUNT_EXISTS"},
@@ -114,27 +143,37 @@ func (s *Simulator) handler() http.Handler {
 		byPath[e.path] = append(byPath[e.path], e)
 	}
 	for path, list := range byPath {
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-			for _, e := range list {
-				if e.method == r.Method {
-					s.answer(w, r, e)
-					return
-				}
-			}
-			var allowed []string
-			for _, e := range list {
-				allowed = append(allowed, e.method)
-			}
-			slices.Sort(allowed)
-			w.Header().Set("Allow", strings.Join(allowed, ", "))
-			writeError(w, &problem{http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", fmt.Errorf("%s takes %s", path, strings.Join(allowed, " or "))})
-		})
+		if !isGroupAction(path) {
+			mux.HandleFunc(path, s.oneOf(path, list))
+		}
 	}
+	mux.HandleFunc("/groups/{id}/{action}", s.groupAction(byPath))
 	mux.HandleFunc("GET /{$}", help)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, &problem{http.StatusNotFound, "NOT_FOUND", fmt.Errorf("no such call: %s; GET / lists them", r.URL.Path)})
-	})
+	mux.HandleFunc("/", notFound)
 	return onlyLocal(mux)
+}
+
+func notFound(w http.ResponseWriter, r *http.Request) {
+	writeError(w, &problem{http.StatusNotFound, "NOT_FOUND", fmt.Errorf("no such call: %s; GET / lists them", r.URL.Path)})
+}
+
+// oneOf answers the calls of one path, by their methods.
+func (s *Simulator) oneOf(path string, list []endpoint) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for _, e := range list {
+			if e.method == r.Method {
+				s.answer(w, r, e)
+				return
+			}
+		}
+		var allowed []string
+		for _, e := range list {
+			allowed = append(allowed, e.method)
+		}
+		slices.Sort(allowed)
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		writeError(w, &problem{http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", fmt.Errorf("%s takes %s", path, strings.Join(allowed, " or "))})
+	}
 }
 
 // onlyLocal refuses what a page in a browser on this machine could be made to send: there is no other protection.
@@ -215,7 +254,11 @@ func decode(r *http.Request, into any) error {
 
 // phoneOf finds the phone of the path.
 func (s *Simulator) phoneOf(r *http.Request) (*phone.Phone, error) {
-	number, err := phone.Number(r.PathValue("phone"))
+	return s.phoneBy(r.PathValue("phone"))
+}
+
+func (s *Simulator) phoneBy(number string) (*phone.Phone, error) {
+	number, err := phone.Number(number)
 	if err != nil {
 		return nil, err
 	}

@@ -73,6 +73,7 @@ func TestTheControlAPITellsTheWholeStory(t *testing.T) {
 	require.NoError(t, err)
 	require.InDelta(t, 1, ok(200, "POST", "/accounts/+"+ana+"/scan", fmt.Sprintf(`{"qr":%s}`, qr))["device"], 0)
 	c.awaitConnected(ctx)
+	c.awaitSynced(ctx)
 
 	byCode := newCompanion(t, sim, true)
 	byCode.connect(ctx)
@@ -110,6 +111,8 @@ func TestTheControlAPITellsTheWholeStory(t *testing.T) {
 
 	ok(204, "POST", "/faults", fmt.Sprintf(`{"kind":"duplicate","phone":"+%s","count":1}`, ana))
 	ok(204, "DELETE", "/faults", "")
+	ok(204, "POST", "/accounts/"+ana+"/reachout", `{"until":"2126-01-01T00:00:00Z"}`)
+	ok(204, "POST", "/accounts/"+ana+"/reachout", `{}`)
 	ok(204, "POST", "/accounts/"+ana+"/unlink", `{"device":2}`)
 	select {
 	case <-byCode.ended:
@@ -124,7 +127,6 @@ func TestTheControlAPITellsTheWholeStory(t *testing.T) {
 func TestTheControlAPIRefusesWithASentence(t *testing.T) {
 	t.Parallel()
 	sim := startSim(t)
-	ctx := within(t)
 	ana := addPhone(t, sim, wasim.PhoneConfig{}).Number()
 	huge := `{"phone":"` + strings.Repeat("1", 5<<20) + `"}`
 	for name, c := range map[string]struct {
@@ -151,7 +153,7 @@ func TestTheControlAPIRefusesWithASentence(t *testing.T) {
 		"StaleQR":         {"POST", "/accounts/" + ana + "/scan", fmt.Sprintf(`{"qr":"2@gone,%[1]s,%[1]s,%[1]s,0"}`, strings.Repeat("A", 43)+"="), 502, "REFUSED"},
 		"BadCode":         {"POST", "/accounts/" + ana + "/link", `{"code":"0000"}`, 400, "BAD_CODE"},
 		"NoText":          {"POST", "/accounts/" + ana + "/send", `{"to":"+5511999"}`, 400, "BAD_REQUEST"},
-		"NotYet":          {"POST", "/accounts/" + ana + "/send", `{"to":"+5511999","poll":"x"}`, 501, "NOT_IMPLEMENTED"},
+		"NoPoll":          {"POST", "/accounts/" + ana + "/send", `{"to":"+5511999","poll":"x"}`, 400, "BAD_REQUEST"},
 		"TwoRevisions":    {"POST", "/accounts/" + ana + "/send", `{"to":"+5511999","edit":{"id":"A","text":"x"},"delete":{"id":"A"}}`, 400, "BAD_REQUEST"},
 		"TextAndReaction": {"POST", "/accounts/" + ana + "/send", `{"to":"+5511999","text":"x","reaction":{"id":"A","emoji":"x"}}`, 400, "BAD_REQUEST"},
 		"EditToNothing":   {"POST", "/accounts/" + ana + "/send", `{"to":"+5511999","edit":{"id":"A"}}`, 400, "BAD_REQUEST"},
@@ -167,7 +169,7 @@ func TestTheControlAPIRefusesWithASentence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			status, answer := call(ctx, t, sim, c.method, c.path, c.body)
+			status, answer := call(within(t), t, sim, c.method, c.path, c.body)
 			require.Equal(t, c.status, status, "%v", answer)
 			require.Equal(t, c.code, answer["code"])
 			sentence, _ := answer["error"].(string)
@@ -177,7 +179,7 @@ func TestTheControlAPIRefusesWithASentence(t *testing.T) {
 	}
 	t.Run("ABrowsersPage", func(t *testing.T) {
 		t.Parallel()
-		status, answer := call(ctx, t, sim, "POST", "/accounts", `{}`, "Origin", "https://example.com")
+		status, answer := call(within(t), t, sim, "POST", "/accounts", `{}`, "Origin", "https://example.com")
 		require.Equal(t, 403, status, "%v", answer)
 	})
 }

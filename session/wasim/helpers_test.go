@@ -104,7 +104,7 @@ type companion struct {
 	receipts []*events.Receipt
 	history  []*waHistorySync.HistorySync
 	failed   []*events.UndecryptableMessage
-	synced   map[appstate.WAPatchName]bool // collections of the app state
+	synced   map[appstate.WAPatchName]int // how often each collection of the app state was fetched
 	changed  chan struct{}
 }
 
@@ -126,13 +126,14 @@ func newCompanion(t *testing.T, sim *wasim.Simulator, gated bool) *companion {
 	c := &companion{
 		t: t, sim: sim, dev: memstore.NewDevice(memstore.Limits{}),
 		qr: make(chan string, 8), connected: make(chan struct{}, 8), ended: make(chan any, 8), named: make(chan string, 8),
-		synced: make(map[appstate.WAPatchName]bool), changed: make(chan struct{}),
+		synced: make(map[appstate.WAPatchName]int), changed: make(chan struct{}),
 	}
 	c.dev.Sessions = slowSessions{c.dev.Sessions}
+	newClient := whatsmeow.NewClient
 	if gated {
-		c.gate = gate.Wrap(c.dev)
+		c.gate, newClient = gate.Wrap(c.dev), gate.NewClient
 	}
-	c.cli = whatsmeow.NewClient(c.dev, nil)
+	c.cli = newClient(c.dev, nil)
 	clients.Apply(c.cli)
 	c.cli.SynchronousAck = true
 	c.cli.EmitAppStateEventsOnFullSync = true
@@ -168,7 +169,7 @@ func (c *companion) handle(evt any) {
 	case *events.StreamReplaced, *events.PairError:
 		c.ended <- e
 	case *events.AppStateSyncComplete:
-		c.note(func() { c.synced[e.Name] = true })
+		c.note(func() { c.synced[e.Name]++ })
 	case *events.PushNameSetting:
 		c.named <- e.Action.GetName()
 	case *events.Message:
@@ -233,8 +234,8 @@ func (c *companion) awaitConnected(ctx context.Context) {
 	}
 }
 
-// awaitSynced waits for the whole first sync. A device that is logged out in the middle of it is deleted under whatsmeow's
-// own hands.
+// awaitSynced waits for the whole first sync, as every test that pairs must. A device that is logged out in the middle of it is
+// deleted under whatsmeow's own hands, and the fetch of a collection hears of no end: it outlives the client, and tries again.
 func (c *companion) awaitSynced(ctx context.Context) {
 	c.t.Helper()
 	require.NoError(c.t, c.wait(ctx, func() bool { return len(c.history) == 3 && len(c.synced) == len(appstate.AllPatchNames) }))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/appstate"
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/proto/waHistorySync"
 	"go.mau.fi/whatsmeow/types"
@@ -39,6 +40,7 @@ func TestACompanionIsLinkedByQR(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("the push name did not come")
 	}
+	c.awaitSynced(ctx)
 
 	second := link(ctx, t, sim, ana, true)
 	require.Equal(t, uint16(2), second.dev.ID.Device)
@@ -67,7 +69,7 @@ func TestACompanionIsLinkedByCode(t *testing.T) {
 	require.NoError(t, err)
 	c.awaitConnected(ctx)
 	require.Equal(t, device, c.dev.ID.Device)
-	require.NoError(t, c.wait(ctx, func() bool { return len(c.history) == 3 }))
+	c.awaitSynced(ctx)
 }
 
 func TestAWrongCodeIsRecognised(t *testing.T) {
@@ -177,6 +179,8 @@ func TestAPhoneAnswersItsCompanions(t *testing.T) {
 		}
 		return shares == 2 // the first one came with the pairing
 	}))
+	// With each key the client fetches what is empty once more, to the end of the list.
+	require.NoError(t, c.wait(ctx, func() bool { return c.synced[appstate.WAPatchRegularLow] == 2 }))
 }
 
 func TestUnlinkingEndsACompanion(t *testing.T) {

@@ -20,11 +20,13 @@ type edit struct {
 }
 
 type deletion struct {
-	ID string `json:"id"`
+	ID   string `json:"id"`
+	From string `json:"from"`
 }
 
 type reaction struct {
 	ID    string `json:"id"`
+	From  string `json:"from"`
 	Emoji string `json:"emoji"`
 }
 
@@ -57,9 +59,9 @@ func (r *revision) send(ctx context.Context, p *phone.Phone, to string) (string,
 	case r.Edit != nil:
 		return p.Edit(ctx, to, r.Edit.ID, r.Edit.Text)
 	case r.Delete != nil:
-		return p.Delete(ctx, to, r.Delete.ID)
+		return p.DeleteFrom(ctx, to, r.Delete.ID, r.Delete.From)
 	default:
-		return p.React(ctx, to, r.Reaction.ID, r.Reaction.Emoji)
+		return p.ReactTo(ctx, to, r.Reaction.ID, r.Reaction.From, r.Reaction.Emoji)
 	}
 }
 

@@ -79,11 +79,12 @@ func cloneSyncKey(k store.AppStateSyncKey) store.AppStateSyncKey {
 	return k
 }
 
-// PutAppStateVersion implements [store.AppStateStore].
+// PutAppStateVersion keeps a version, which counts when its mutation MACs have come: whatsmeow puts them right behind, and may make a
+// patch over the version meanwhile.
 func (s *Store) PutAppStateVersion(_ context.Context, name string, version uint64, hash [128]byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	set(&s.versions, name, appStateVersion{version, hash})
+	set(&s.coming, name, appStateVersion{version, hash})
 	return nil
 }
 
@@ -101,6 +102,7 @@ func (s *Store) DeleteAppStateVersion(_ context.Context, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.versions, name)
+	delete(s.coming, name)
 	maps.DeleteFunc(s.macs, func(k macID, _ macValue) bool { return k.name == name })
 	return nil
 }
@@ -114,6 +116,10 @@ func (s *Store) PutAppStateMutationMACs(_ context.Context, name string, version 
 		if known, ok := s.macs[k]; !ok || known.version <= version {
 			set(&s.macs, k, macValue{version, bytes.Clone(m.ValueMAC)})
 		}
+	}
+	if v, ok := s.coming[name]; ok && v.version == version {
+		set(&s.versions, name, v)
+		delete(s.coming, name)
 	}
 	return nil
 }

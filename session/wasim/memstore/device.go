@@ -76,7 +76,7 @@ func (s *Store) DeleteDevice(context.Context, *store.Device) error {
 	defer s.mu.Unlock()
 	s.deleted = true
 	s.identities, s.sessions, s.senderKeys, s.preKeys = nil, nil, nil, nil
-	s.syncKeys, s.versions, s.macs, s.contacts, s.settings, s.tokens, s.nctSalt = nil, nil, nil, nil, nil, nil, nil
+	s.syncKeys, s.versions, s.coming, s.macs, s.contacts, s.settings, s.tokens, s.nctSalt = nil, nil, nil, nil, nil, nil, nil, nil
 	s.lidToPN, s.pnToLID = nil, nil
 	s.buffered = aged[[32]byte, bufferedEvent]{limit: s.limits.BufferedEvents}
 	s.secrets = aged[secretID, []byte]{limit: s.limits.MessageSecrets}

@@ -70,6 +70,7 @@ type Store struct {
 
 	syncKeys  map[string]store.AppStateSyncKey
 	versions  map[string]appStateVersion
+	coming    map[string]appStateVersion // versions whose mutation MACs have not come
 	macs      map[macID]macValue
 	contacts  map[types.JID]types.ContactInfo
 	settings  map[types.JID]types.LocalChatSettings

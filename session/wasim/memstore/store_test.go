@@ -22,6 +22,7 @@ func TestTransactionsLeaveNothingWhenTheyFail(t *testing.T) {
 	s := memstore.New(memstore.Limits{})
 	require.NoError(t, s.PutSession(ctx, "alice:0", []byte("one")))
 	require.NoError(t, s.PutSession(ctx, "bob:0", []byte("keep")))
+	require.NoError(t, s.PutSenderKey(ctx, "g", "alice:0", []byte("chain 1")))
 	key, err := s.GenOnePreKey(ctx)
 	require.NoError(t, err)
 	hash := [32]byte{1}
@@ -30,12 +31,15 @@ func TestTransactionsLeaveNothingWhenTheyFail(t *testing.T) {
 		return func(tx context.Context) error {
 			require.NoError(t, s.PutSession(tx, "alice:0", []byte("two")))
 			require.NoError(t, s.PutIdentity(tx, "alice:0", [32]byte{7}))
+			require.NoError(t, s.PutSenderKey(tx, "g", "alice:0", []byte("chain 2")))
 			require.NoError(t, s.DeleteSession(tx, "bob:0"))
 			require.NoError(t, s.RemovePreKey(tx, key.KeyID))
 			require.NoError(t, s.PutBufferedEvent(tx, hash, []byte("plain"), time.Unix(5, 0)))
 			// What it wrote, it sees; others do not.
 			require.Equal(t, "two", session(tx, t, s, "alice:0"))
 			require.Equal(t, "one", session(ctx, t, s, "alice:0"))
+			require.Equal(t, "chain 2", senderKey(tx, t, s))
+			require.Equal(t, "chain 1", senderKey(ctx, t, s))
 			gone, err := s.GetPreKey(tx, key.KeyID)
 			require.NoError(t, err)
 			require.Nil(t, gone)
@@ -47,6 +51,7 @@ func TestTransactionsLeaveNothingWhenTheyFail(t *testing.T) {
 		_ = s.DoDecryptionTxn(ctx, func(tx context.Context) error { _ = body(nil)(tx); panic("hostile") })
 	})
 	require.Equal(t, "one", session(ctx, t, s, "alice:0"))
+	require.Equal(t, "chain 1", senderKey(ctx, t, s), "a message that was not taken can be decrypted again")
 	require.Equal(t, "keep", session(ctx, t, s, "bob:0"))
 	trusted, err := s.IsTrustedIdentity(ctx, "alice:0", [32]byte{8})
 	require.NoError(t, err)
@@ -57,6 +62,7 @@ func TestTransactionsLeaveNothingWhenTheyFail(t *testing.T) {
 
 	require.NoError(t, s.DoDecryptionTxn(ctx, body(nil)))
 	require.Equal(t, "two", session(ctx, t, s, "alice:0"))
+	require.Equal(t, "chain 2", senderKey(ctx, t, s))
 	require.Empty(t, session(ctx, t, s, "bob:0"))
 	gone, err := s.GetPreKey(ctx, key.KeyID)
 	require.NoError(t, err)
@@ -73,6 +79,13 @@ func TestTransactionsLeaveNothingWhenTheyFail(t *testing.T) {
 func session(ctx context.Context, t *testing.T, s *memstore.Store, address string) string {
 	t.Helper()
 	v, err := s.GetSession(ctx, address)
+	require.NoError(t, err)
+	return string(v)
+}
+
+func senderKey(ctx context.Context, t *testing.T, s *memstore.Store) string {
+	t.Helper()
+	v, err := s.GetSenderKey(ctx, "g", "alice:0")
 	require.NoError(t, err)
 	return string(v)
 }

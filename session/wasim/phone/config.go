@@ -20,11 +20,21 @@ var (
 	ErrClosed      = errors.New("phone is closed")
 	ErrUnlinked    = errors.New("phone was logged out by the server")
 	ErrBadNumber   = errors.New("not a phone number in international form")
+	ErrBadGroup    = errors.New("not a group's id")
 	ErrBadQR       = errors.New("not a pairing QR")
 	ErrBadCode     = errors.New("pairing code is wrong")
 	ErrNoRequest   = errors.New("no companion asked for a pairing code")
 	ErrRefused     = errors.New("refused by the server")
 	ErrUnknownUser = errors.New("no such user")
+
+	ErrUnknownMessage = errors.New("the phone remembers no such message")
+	ErrUnknownGroup   = errors.New("no such group")
+	ErrNotMember      = errors.New("not a member of the group")
+	ErrNotAllowed     = errors.New("only admins of the group may do that")
+	ErrMember         = errors.New("a member of the group already")
+	ErrBadInvite      = errors.New("no such invitation")
+	ErrGone           = errors.New("the invitation is not valid any more")
+	ErrNotAcceptable  = errors.New("the server does not accept this for a group")
 )
 
 // Account is what the server must know of a phone before it may log in: its public keys, handed over out of band.
@@ -54,7 +64,7 @@ type Config struct {
 	Phone string // digits, with or without +
 	Name  string // push name; the number's end if empty: without one there is no presence
 
-	// Autoreply answers each text that comes in; nil and "" answer nothing. What it answers is never answered
+	// Autoreply answers each text that comes in, also in groups; nil and "" answer nothing. What it answers is never answered
 	// automatically by another phone, so that two of them do not talk for ever.
 	Autoreply func(text string) string
 	// AutoRead sends a read receipt for each message; with Autoreply it is always so.

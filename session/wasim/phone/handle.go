@@ -36,6 +36,20 @@ func (p *Phone) handle(evt any) bool {
 		p.handleReceipt(e)
 	case *events.ChatPresence:
 		p.handleTyping(e)
+	case *events.GroupInfo:
+		p.handleGroupChange(e)
+	case *events.JoinedGroup:
+		p.handleJoinedGroup(e)
+	case *events.Picture:
+		p.handlePicture(e)
+	case *events.Presence:
+		p.handlePresence(e)
+	case *events.PushNameSetting:
+		if name := e.Action.GetName(); name != "" {
+			p.setName(name) // a companion changed it
+		}
+	default:
+		p.handleSetting(evt)
 	}
 	return true
 }
@@ -56,16 +70,23 @@ func (p *Phone) handleMessage(e *events.Message) bool {
 		p.inbox.add(entry)
 		return true
 	}
-	text, replyTo, ok := textOf(e.Message)
+	if entry, ok := p.vote(e); ok {
+		p.inbox.add(entry)
+		return true
+	}
+	text, info, ok := textOf(e.Message)
 	if !ok {
 		return true // a key distribution or a setting: nothing a person would see
 	}
 	entry := p.entryOf(KindMessage, e.Info.MessageSource, e.Info.Timestamp, []string{e.Info.ID})
-	entry.Text, entry.ReplyTo = text, replyTo
+	entry.Text = text
+	p.contextIn(&entry, info)
 	_, _, entry.File = fileOf(e.Message)
-	p.sent.remember(e.Info.Chat, e.Info.ID, e)
+	contentIn(&entry, e.Message)
+	pollIn(&entry, e.Message)
+	p.sent.remember(e)
 	p.inbox.add(entry)
-	if e.Info.IsFromMe || e.Info.IsGroup || p.cfg.Autoreply == nil && !p.cfg.AutoRead {
+	if e.Info.IsFromMe || p.cfg.Autoreply == nil && !p.cfg.AutoRead {
 		return true
 	}
 	select {
@@ -93,7 +114,7 @@ func (p *Phone) entryOf(kind string, src types.MessageSource, at time.Time, ids 
 		Kind: kind, IDs: ids, FromDevice: src.Sender.Device, FromMe: src.IsFromMe, At: at,
 		Chat: p.numberOf(src.Chat), From: p.numberOf(src.Sender), Via: "pn",
 	}
-	if src.Chat.Server == types.HiddenUserServer {
+	if src.Chat.Server == types.HiddenUserServer || src.IsGroup && src.Sender.Server == types.HiddenUserServer {
 		e.Via = "lid"
 	}
 	return e
@@ -112,21 +133,28 @@ func (p *Phone) numberOf(jid types.JID) string {
 	return jid.ToNonAD().String()
 }
 
-// textOf answers what a message says and what it quotes. ok is false for messages that are not shown to people.
-func textOf(m *waE2E.Message) (text, replyTo string, ok bool) {
+// textOf answers what a message says in words, and its context. ok is false for messages that are not shown to people.
+func textOf(m *waE2E.Message) (text string, info *waE2E.ContextInfo, ok bool) {
 	if part, caption, _ := fileOf(m); part != nil {
-		return caption, part.GetContextInfo().GetStanzaID(), true
+		return caption, part.GetContextInfo(), true
 	}
 	switch {
 	case m.GetConversation() != "":
-		return m.GetConversation(), "", true
+		return m.GetConversation(), nil, true
 	case m.GetExtendedTextMessage() != nil:
-		x := m.GetExtendedTextMessage()
-		return x.GetText(), x.GetContextInfo().GetStanzaID(), true
+		return m.GetExtendedTextMessage().GetText(), m.GetExtendedTextMessage().GetContextInfo(), true
+	case m.GetLocationMessage() != nil:
+		return "", m.GetLocationMessage().GetContextInfo(), true
+	case m.GetContactMessage() != nil:
+		return "", m.GetContactMessage().GetContextInfo(), true
+	case m.GetContactsArrayMessage() != nil:
+		return "", m.GetContactsArrayMessage().GetContextInfo(), true
+	case m.GetGroupInviteMessage() != nil:
+		return m.GetGroupInviteMessage().GetCaption(), m.GetGroupInviteMessage().GetContextInfo(), true
 	case m.GetProtocolMessage() != nil, m.GetSenderKeyDistributionMessage() != nil:
-		return "", "", false
+		return "", nil, false
 	default:
-		return "", "", true
+		return "", nil, true
 	}
 }
 
@@ -150,7 +178,7 @@ const answerTime = 2 * time.Minute
 func (p *Phone) answer(ctx context.Context, e *events.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	if err := p.markRead(ctx, e.Info.Chat, []types.MessageID{e.Info.ID}); err != nil {
+	if err := p.markRead(ctx, e.Info.Chat, e.Info.Sender.ToNonAD(), []types.MessageID{e.Info.ID}); err != nil {
 		return fmt.Errorf("mark read: %w", err)
 	}
 	text, _, _ := textOf(e.Message)
@@ -161,6 +189,6 @@ func (p *Phone) answer(ctx context.Context, e *events.Message) error {
 	if reply == "" {
 		return nil
 	}
-	_, err := p.send(ctx, e.Info.Chat, outgoing{id: automaticID(e.Info.Chat, e.Info.ID), text: reply})
+	_, err := p.send(ctx, e.Info.Chat, outgoing{text: reply, SendOptions: SendOptions{ID: p.automaticID(e)}})
 	return err
 }

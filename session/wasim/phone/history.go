@@ -2,11 +2,11 @@ package phone
 
 import (
 	"bytes"
-	"cmp"
 	"compress/zlib"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"go.mau.fi/whatsmeow"
@@ -18,12 +18,15 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Chat is a chat of the history that a phone gives to its companions.
+// Chat is a chat of the history that a phone gives to its companions: with a person, or a group.
 type Chat struct {
-	Phone    string        `json:"phone"` // of the other person
-	Name     string        `json:"name,omitempty"`
-	Unread   int           `json:"unread,omitempty"`
-	ViaLID   bool          `json:"viaLid,omitempty"` // known by the LID, with the number beside it; else the other way round
+	Phone  string `json:"phone,omitempty"` // of the other person
+	Group  string `json:"group,omitempty"` // …@g.us, in place of a person's number
+	Name   string `json:"name,omitempty"`
+	Unread int    `json:"unread,omitempty"`
+	ViaLID bool   `json:"viaLid,omitempty"` // people are known by the LID, with the number beside it; else the other way round
+	// Recent is how many of the messages, the newest, a companion is given at pairing; the others come when it asks. 0: all.
+	Recent   int           `json:"recent,omitempty"`
 	Messages []ChatMessage `json:"messages,omitempty"`
 }
 
@@ -31,8 +34,45 @@ type Chat struct {
 type ChatMessage struct {
 	ID     string    `json:"id"`
 	FromMe bool      `json:"fromMe,omitempty"`
+	From   string    `json:"from,omitempty"` // number of the sender, in groups
 	Text   string    `json:"text"`
 	At     time.Time `json:"at"`
+}
+
+// Check says what is wrong with a chat. Errors: ErrBadNumber, ErrBadGroup.
+func (c *Chat) Check() error {
+	if c.Group == "" {
+		_, err := Number(c.Phone)
+		return err
+	}
+	jid, err := types.ParseJID(c.Group)
+	if err != nil || jid.Server != types.GroupServer || jid.User == "" || strings.Trim(jid.User, "0123456789-") != "" || c.Phone != "" {
+		return ErrBadGroup
+	}
+	for _, m := range c.Messages {
+		if m.FromMe {
+			continue
+		}
+		if _, err = Number(m.From); err != nil {
+			return fmt.Errorf("sender of %s: %w", m.ID, err)
+		}
+	}
+	return nil
+}
+
+// numbers are those of all people of a chat that has been checked.
+func (c *Chat) numbers() []string {
+	if c.Group == "" {
+		number, _ := Number(c.Phone)
+		return []string{number}
+	}
+	var all []string
+	for _, m := range c.Messages {
+		if number, err := Number(m.From); err == nil && !m.FromMe && !slices.Contains(all, number) {
+			all = append(all, number)
+		}
+	}
+	return all
 }
 
 // DefaultHistory is a small history that ends shortly before now.
@@ -58,7 +98,7 @@ const bootstrapMessages = 2
 // SetHistory replaces what the next companion is given. Messages of a chat may be in any order.
 func (p *Phone) SetHistory(chats []Chat) error {
 	for _, c := range chats {
-		if _, err := Number(c.Phone); err != nil {
+		if err := c.Check(); err != nil {
 			return fmt.Errorf("history: %w", err)
 		}
 	}
@@ -89,19 +129,22 @@ func (p *Phone) sendHistory(ctx context.Context, device uint16) error {
 	}
 	names := &waHistorySync.HistorySync{
 		SyncType:  waHistorySync.HistorySync_PUSH_NAME.Enum(),
-		Pushnames: []*waHistorySync.Pushname{{ID: new(p.companionPN(0).String()), Pushname: new(p.cfg.Name)}},
+		Pushnames: []*waHistorySync.Pushname{{ID: new(p.companionPN(0).String()), Pushname: new(p.Name())}},
 	}
 	recent := &waHistorySync.HistorySync{
 		SyncType: waHistorySync.HistorySync_RECENT.Enum(), ChunkOrder: proto.Uint32(1), Progress: proto.Uint32(100),
 	}
 	for _, c := range chats {
-		newest := newestFirst(c.Messages)
+		newest := people.pastOf(c)
+		if c.Recent > 0 {
+			newest = newest[:min(len(newest), c.Recent)]
+		}
 		cut := min(bootstrapMessages, len(newest))
 		bootstrap.Conversations = append(bootstrap.Conversations, people.conversation(c, newest[:cut]))
 		if cut < len(newest) {
 			recent.Conversations = append(recent.Conversations, people.conversation(c, newest[cut:]))
 		}
-		if c.Name != "" {
+		if c.Name != "" && c.Group == "" {
 			names.Pushnames = append(names.Pushnames, &waHistorySync.Pushname{
 				ID: new(people.idOf(c).String()), Pushname: new(c.Name),
 			})
@@ -113,33 +156,6 @@ func (p *Phone) sendHistory(ctx context.Context, device uint16) error {
 		}
 	}
 	return nil
-}
-
-// sendOnDemand sends the messages of a chat that are older than the given one. A chat the phone does not know gets an
-// empty answer.
-func (p *Phone) sendOnDemand(ctx context.Context, device uint16, request string, asked *waE2E.PeerDataOperationRequestMessage_HistorySyncOnDemandRequest) error {
-	chats := p.history()
-	people, err := p.peopleOf(ctx, chats)
-	if err != nil {
-		return err
-	}
-	answer := &waHistorySync.HistorySync{
-		SyncType: waHistorySync.HistorySync_ON_DEMAND.Enum(), ChunkOrder: proto.Uint32(1), Progress: proto.Uint32(100),
-	}
-	jid, _ := types.ParseJID(asked.GetChatJID()) // an unknown chat if it cannot be read
-	for _, c := range chats {
-		pn, lid := people.names(c)
-		if jid.IsEmpty() || jid.User != pn.User && jid.User != lid.User {
-			continue
-		}
-		before := asked.GetOldestMsgTimestampMS() // seconds, in spite of its name
-		older := slices.DeleteFunc(newestFirst(c.Messages), func(m ChatMessage) bool {
-			return m.ID == asked.GetOldestMsgID() || m.At.Unix() > before
-		})
-		older = older[:min(len(older), max(0, int(asked.GetOnDemandMsgCount())))]
-		answer.Conversations = append(answer.Conversations, people.conversation(c, older))
-	}
-	return p.sendChunk(ctx, device, answer, request)
 }
 
 // sendChunk sends a piece of history: small ones inside the message, as phones do, others as a file.
@@ -164,7 +180,7 @@ func (p *Phone) sendChunk(ctx context.Context, device uint16, chunk *waHistorySy
 	if request != "" {
 		notice.PeerDataRequestSessionID = new(request)
 	}
-	if chunk.GetSyncType() == waHistorySync.HistorySync_RECENT {
+	if t := chunk.GetSyncType(); t == waHistorySync.HistorySync_RECENT || t == waHistorySync.HistorySync_ON_DEMAND {
 		if err = p.upload(ctx, notice, packed.Bytes()); err != nil {
 			return err
 		}
@@ -198,23 +214,18 @@ func (p *Phone) upload(ctx context.Context, notice *waE2E.HistorySyncNotificatio
 	return nil
 }
 
-func newestFirst(messages []ChatMessage) []ChatMessage {
-	sorted := slices.Clone(messages)
-	slices.SortStableFunc(sorted, func(a, b ChatMessage) int { return cmp.Compare(b.At.UnixNano(), a.At.UnixNano()) })
-	return sorted
-}
-
 // people are the LIDs of those in a history, by number, as far as the server knows them.
 type people map[string]types.JID
 
 func (p *Phone) peopleOf(ctx context.Context, chats []Chat) (people, error) {
 	var numbers []types.JID
 	for _, c := range chats {
-		number, err := Number(c.Phone)
-		if err != nil {
+		if err := c.Check(); err != nil {
 			return nil, fmt.Errorf("history: %w", err)
 		}
-		numbers = append(numbers, types.NewJID(number, types.DefaultUserServer))
+		for _, number := range c.numbers() {
+			numbers = append(numbers, types.NewJID(number, types.DefaultUserServer))
+		}
 	}
 	found := make(people)
 	for part := range slices.Chunk(numbers, 200) {
@@ -234,17 +245,27 @@ func (p *Phone) peopleOf(ctx context.Context, chats []Chat) (people, error) {
 	return found, nil
 }
 
-func (f people) names(c Chat) (pn, lid types.JID) {
-	number, _ := Number(c.Phone) // checked before
+// names are the two ids of a person, who may have but the first.
+func (f people) names(number string) (pn, lid types.JID) {
 	return types.NewJID(number, types.DefaultUserServer), f[number]
 }
 
-func (f people) idOf(c Chat) types.JID {
-	pn, lid := f.names(c)
+// person is the id under which a chat knows a person.
+func (f people) person(c *Chat, number string) types.JID {
+	pn, lid := f.names(number)
 	if c.ViaLID && !lid.IsEmpty() {
 		return lid
 	}
 	return pn
+}
+
+// idOf is the id of a chat.
+func (f people) idOf(c Chat) types.JID {
+	if c.Group != "" {
+		group, _ := types.ParseJID(c.Group) // checked before
+		return group
+	}
+	return f.person(&c, c.numbers()[0])
 }
 
 func (f people) mappings(p *Phone) []*waHistorySync.PhoneNumberToLIDMapping {
@@ -258,33 +279,38 @@ func (f people) mappings(p *Phone) []*waHistorySync.PhoneNumberToLIDMapping {
 	return pairs
 }
 
-func (f people) conversation(c Chat, messages []ChatMessage) *waHistorySync.Conversation {
-	pn, lid := f.names(c)
+// conversation is a chat with messages, newest first.
+func (f people) conversation(c Chat, messages []pastMessage) *waHistorySync.Conversation {
 	id := f.idOf(c)
 	conv := &waHistorySync.Conversation{
 		ID:          new(id.String()),
-		PnJID:       new(pn.String()),
 		UnreadCount: new(uint32(max(0, c.Unread))), //nolint:gosec // not negative
 	}
-	if !lid.IsEmpty() {
-		conv.LidJID = new(lid.String())
+	if c.Group == "" {
+		pn, lid := f.names(c.numbers()[0])
+		conv.PnJID = new(pn.String())
+		if !lid.IsEmpty() {
+			conv.LidJID = new(lid.String())
+		}
 	}
 	if c.Name != "" {
 		conv.Name = new(c.Name)
 	}
 	for i, m := range messages {
+		key := &waCommon.MessageKey{RemoteJID: new(id.String()), FromMe: new(m.fromMe), ID: new(m.id)}
+		if c.Group != "" && !m.fromMe {
+			key.Participant = new(m.sender.String())
+		}
 		conv.Messages = append(conv.Messages, &waHistorySync.HistorySyncMsg{
 			MsgOrderID: new(uint64(len(messages) - i)), //nolint:gosec // positive
 			Message: &waWeb.WebMessageInfo{
-				Key:              &waCommon.MessageKey{RemoteJID: new(id.String()), FromMe: new(m.FromMe), ID: new(m.ID)},
-				Message:          &waE2E.Message{Conversation: new(m.Text)},
-				MessageTimestamp: new(unix(m.At)),
+				Key: key, Message: m.msg, MessageTimestamp: new(unix(m.at)), PollUpdates: updatesOf(m.votes, id),
 			},
 		})
 	}
 	if len(messages) > 0 {
-		conv.ConversationTimestamp = new(unix(messages[0].At))
-		conv.LastMsgTimestamp = new(unix(messages[0].At))
+		conv.ConversationTimestamp = new(unix(messages[0].at))
+		conv.LastMsgTimestamp = new(unix(messages[0].at))
 	}
 	return conv
 }

@@ -11,25 +11,36 @@ const (
 	KindMessage       = "message"
 	KindReceipt       = "receipt"
 	KindUndecryptable = "undecryptable"
+	KindGroup         = "group" // Group says what From changed, in Chat
 )
 
 // Entry is one thing a phone got: a message it could decrypt (its own from companions too), one it could not, or a
 // receipt for messages it sent.
 type Entry struct {
-	Seq        uint64    `json:"seq"` // rises by one with each entry, from 1
-	Kind       string    `json:"kind"`
-	IDs        []string  `json:"ids"`            // of the message, or of all messages a receipt is for
-	Chat       string    `json:"chat,omitempty"` // number of the other side; the raw id if the number is not known
-	From       string    `json:"from,omitempty"` // number of the sender
-	FromDevice uint16    `json:"fromDevice"`
-	FromMe     bool      `json:"fromMe"`
-	Via        string    `json:"via,omitempty"` // "lid" or "pn": how the stanza was addressed
-	Text       string    `json:"text,omitempty"`
-	ReplyTo    string    `json:"replyTo,omitempty"` // id of the quoted message
-	Target     string    `json:"target,omitempty"`  // id of the message that an edit, a deletion or a reaction is about
-	Receipt    string    `json:"receipt,omitempty"` // delivered, read, played, sender…
-	File       *FileInfo `json:"file,omitempty"`    // of messages that are one; the text is its caption then
-	At         time.Time `json:"at"`
+	Seq        uint64       `json:"seq"` // rises by one with each entry, from 1
+	Kind       string       `json:"kind"`
+	IDs        []string     `json:"ids"`            // of the message, or of all messages a receipt is for
+	Chat       string       `json:"chat,omitempty"` // number of the other side, the raw id if the number is not known; …@g.us of a group
+	From       string       `json:"from,omitempty"` // number of the sender
+	FromDevice uint16       `json:"fromDevice"`
+	FromMe     bool         `json:"fromMe"`
+	Via        string       `json:"via,omitempty"` // "lid" or "pn": how the stanza was addressed
+	Text       string       `json:"text,omitempty"`
+	ReplyTo    string       `json:"replyTo,omitempty"`    // id of the quoted message
+	QuotedFrom string       `json:"quotedFrom,omitempty"` // number of its author
+	Target     string       `json:"target,omitempty"`     // id of the message that an edit, a deletion or a reaction is about
+	TargetFrom string       `json:"targetFrom,omitempty"` // number of its author: ids are their senders' own
+	Receipt    string       `json:"receipt,omitempty"`    // delivered, read, played, sender…
+	File       *FileInfo    `json:"file,omitempty"`       // of messages that are one; the text is its caption then
+	Forwarded  bool         `json:"forwarded,omitempty"`
+	Mentions   []string     `json:"mentions,omitempty"` // numbers; raw ids where they are not known
+	Location   *Location    `json:"location,omitempty"`
+	Contacts   []Contact    `json:"contacts,omitempty"`
+	Poll       *Poll        `json:"poll,omitempty"`    // of messages that are one; the text is its question then
+	Options    []string     `json:"options,omitempty"` // of votes: what was chosen
+	Invite     *GroupInvite `json:"invite,omitempty"`  // into a group, for this phone alone
+	Group      *GroupChange `json:"group,omitempty"`   // of entries of the kind group
+	At         time.Time    `json:"at"`
 }
 
 // inbox remembers the latest entries. Readers wait for the next one without polling.

@@ -54,7 +54,7 @@ type FileInfo struct {
 	Height    uint32 `json:"height,omitempty"`
 }
 
-// SendFile uploads a file and sends it to a phone number. Errors: ErrBadKind, and as of [Phone.SendText].
+// SendFile uploads a file and sends it to a phone number or a group. Errors: ErrBadKind, and as of [Phone.SendText].
 func (p *Phone) SendFile(ctx context.Context, to string, f File, opts SendOptions) (string, error) {
 	upload, mimeType := whatsmeow.MediaDocument, "application/octet-stream"
 	switch f.Kind {
@@ -87,7 +87,7 @@ func (p *Phone) SendFile(ctx context.Context, to string, f File, opts SendOption
 	if err != nil {
 		return "", fmt.Errorf("upload: %w", err)
 	}
-	return p.send(ctx, jid, outgoing{id: opts.ID, replyTo: opts.ReplyTo, onWirePN: opts.ViaPN && !opts.ViaLID, file: f.message(&up)})
+	return p.send(ctx, jid, outgoing{part: f.message(&up), SendOptions: opts})
 }
 
 // message is the file as WhatsApp writes it.
@@ -197,7 +197,7 @@ func (p *Phone) Fetch(ctx context.Context, id string, into whatsmeow.File) error
 	return nil
 }
 
-// withContext puts the context of an answer into a file's message.
+// withContext puts the context into what is no text.
 func withContext(m *waE2E.Message, info *waE2E.ContextInfo) *waE2E.Message {
 	inner := m
 	if wrapped := m.GetDocumentWithCaptionMessage().GetMessage(); wrapped != nil {
@@ -214,17 +214,32 @@ func withContext(m *waE2E.Message, info *waE2E.ContextInfo) *waE2E.Message {
 		inner.DocumentMessage.ContextInfo = info
 	case inner.StickerMessage != nil:
 		inner.StickerMessage.ContextInfo = info
+	case inner.LocationMessage != nil:
+		inner.LocationMessage.ContextInfo = info
+	case inner.ContactMessage != nil:
+		inner.ContactMessage.ContextInfo = info
 	}
 	return m
 }
 
-// recipient is whom whatsmeow is given for a phone number.
-func (p *Phone) recipient(ctx context.Context, to string, opts SendOptions) (types.JID, error) {
-	number, err := Number(to)
+// chat reads a phone number or the id of a group. Error: ErrBadNumber.
+func (p *Phone) chat(s string) (types.JID, error) {
+	if jid, ok := groupID(s); ok {
+		return jid, nil
+	}
+	number, err := Number(s)
 	if err != nil {
 		return types.EmptyJID, err
 	}
-	jid := types.NewJID(number, types.DefaultUserServer)
+	return types.NewJID(number, types.DefaultUserServer), nil
+}
+
+// recipient is whom whatsmeow is given for a phone number or a group.
+func (p *Phone) recipient(ctx context.Context, to string, opts SendOptions) (types.JID, error) {
+	jid, err := p.chat(to)
+	if err != nil || jid.Server == types.GroupServer {
+		return jid, err
+	}
 	lid, err := p.lidOf(ctx, jid) // whatsmeow's own error for an unknown user has no name
 	if err != nil {
 		return types.EmptyJID, err
@@ -233,4 +248,16 @@ func (p *Phone) recipient(ctx context.Context, to string, opts SendOptions) (typ
 		return lid, nil
 	}
 	return jid, nil
+}
+
+// lidOfNumber answers the LID of a number. Errors: ErrBadNumber, ErrUnknownUser.
+func (p *Phone) lidOfNumber(ctx context.Context, s string) (types.JID, error) {
+	number, err := Number(s)
+	if err != nil {
+		return types.EmptyJID, err
+	}
+	if number == p.cfg.Phone {
+		return p.lid, nil
+	}
+	return p.lidOf(ctx, types.NewJID(number, types.DefaultUserServer))
 }

@@ -67,7 +67,7 @@ func (p *Phone) publishName(ctx context.Context) error {
 	if done {
 		return nil
 	}
-	if err := p.cli.SendAppState(ctx, appstate.BuildSettingPushName(p.cfg.Name)); err != nil {
+	if err := p.cli.SendAppState(ctx, appstate.BuildSettingPushName(p.Name())); err != nil {
 		p.mu.Lock()
 		p.named = false
 		p.mu.Unlock()
@@ -207,15 +207,16 @@ func (p *Phone) resend(ctx context.Context, device uint16, id string, asked []*w
 		StanzaID:                     new(id),
 	}
 	for _, each := range asked[:min(len(asked), 64)] {
-		known, ok := p.sent.get(each.GetMessageKey().GetID())
+		known, ok := p.keyed(each.GetMessageKey())
 		if !ok {
 			continue
 		}
 		web, err := proto.Marshal(&waWeb.WebMessageInfo{
 			Key: &waCommon.MessageKey{
-				RemoteJID: new(each.GetMessageKey().GetRemoteJID()),
-				FromMe:    new(known.from.IsEmpty() || p.isOwn(known.from)),
-				ID:        new(each.GetMessageKey().GetID()),
+				RemoteJID:   new(each.GetMessageKey().GetRemoteJID()),
+				FromMe:      new(known.from.IsEmpty() || p.isOwn(known.from)),
+				ID:          new(each.GetMessageKey().GetID()),
+				Participant: each.GetMessageKey().Participant,
 			},
 			Message:          known.msg,
 			MessageTimestamp: new(unix(known.at)),
@@ -240,3 +241,16 @@ func (p *Phone) resend(ctx context.Context, device uint16, id string, asked []*w
 func (p *Phone) isOwn(jid types.JID) bool { return jid.User == p.cfg.Phone || jid.User == p.lid.User }
 
 func unix(t time.Time) uint64 { return uint64(max(0, t.Unix())) }
+
+// keyed answers the remembered message that a companion's key names.
+func (p *Phone) keyed(key *waCommon.MessageKey) (remembered, bool) {
+	chat, err := types.ParseJID(key.GetRemoteJID())
+	if err != nil {
+		return remembered{}, false
+	}
+	author := ""
+	if jid, err := types.ParseJID(key.GetParticipant()); err == nil && key.GetParticipant() != "" {
+		author = p.numberOf(jid)
+	}
+	return p.find(chat, key.GetID(), author)
+}

@@ -59,12 +59,15 @@ type Phone struct {
 	replies   chan *events.Message
 	lostFiles chan *waBinary.Node // companions' requests for files that the server has dropped
 	dropped   droppedFiles
+	chats     *chatStates
 
 	mu     sync.Mutex
 	online chan struct{} // closed while logged in; replaced when the connection is lost
 	isOn   bool
 	gone   error // set once: the server does not want this phone any more
 	named  bool  // the push name has been put into the app state
+	name   string
+	power  power
 }
 
 // Start registers the phone, connects it, and answers once it is logged in; ctx bounds this alone.
@@ -76,8 +79,8 @@ func Start(ctx context.Context, cfg Config) (*Phone, error) {
 	dev := memstore.NewPrimary(cfg.Phone, cfg.Name, memstore.Limits{})
 	p := &Phone{
 		cfg:       cfg,
+		name:      cfg.Name,
 		inbox:     newInbox(cfg.InboxSize),
-		sent:      newSentMessages(),
 		devices:   newDevices(),
 		links:     newLinks(),
 		lost:      make(chan struct{}, 1),
@@ -86,7 +89,9 @@ func Start(ctx context.Context, cfg Config) (*Phone, error) {
 		replies:   make(chan *events.Message, queueSize),
 		lostFiles: make(chan *waBinary.Node, queueSize),
 		online:    make(chan struct{}),
+		chats:     newChatStates(),
 	}
+	p.sent = newSentMessages(p.numberOf)
 	p.gate = gate.Wrap(dev)
 	if p.lid, err = cfg.Register(ctx, accountOf(dev)); err != nil {
 		return nil, fmt.Errorf("register phone: %w", err)
@@ -100,7 +105,7 @@ func Start(ctx context.Context, cfg Config) (*Phone, error) {
 	}
 	p.ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
 	p.wire, p.endWire = context.WithCancel(context.WithoutCancel(ctx))
-	p.cli = whatsmeow.NewClient(dev, newClientLog(cfg.Log, p.tap))
+	p.cli = gate.NewClient(dev, newClientLog(cfg.Log, p.tap))
 	p.configure()
 	p.wg.Go(p.keepConnected)
 	p.wg.Go(p.answerCompanions)
@@ -125,6 +130,7 @@ func (p *Phone) configure() {
 	p.cli.SynchronousAck = true
 	p.cli.EnableDecryptedEventBuffer = true
 	p.cli.BackgroundEventCtx = p.wire
+	p.cli.EmitAppStateEventsOnFullSync = true
 	p.cli.SetForceActiveDeliveryReceipts(true) // a phone in its owner's hand, also before the presence is out
 	p.cli.SetMaxParallelRetryReceiptHandling(1)
 	p.cli.GetMessageForRetry = p.sent.forRetry
@@ -138,9 +144,6 @@ func (p *Phone) inner() *whatsmeow.DangerousInternalClient {
 
 // Number is the phone's number, digits only.
 func (p *Phone) Number() string { return p.cfg.Phone }
-
-// Name is the phone's push name.
-func (p *Phone) Name() string { return p.cfg.Name }
 
 // LID is the phone's hidden id, without a device.
 func (p *Phone) LID() types.JID { return p.lid }
@@ -164,7 +167,7 @@ func (p *Phone) Close() {
 func (p *Phone) keepConnected() {
 	defer p.cli.Disconnect()
 	backoff := p.cfg.MinBackoff
-	for p.ctx.Err() == nil {
+	for p.waitSwitchedOn() {
 		if p.session() {
 			backoff = p.cfg.MinBackoff
 		}
@@ -208,9 +211,14 @@ func (p *Phone) session() bool {
 		p.cfg.Log.Debug("presence failed", "error", redactText(err.Error()))
 		return false
 	}
+	off := p.switchedOff()
+	if off == nil {
+		return true
+	}
 	p.setOnline(true)
 	select {
 	case <-p.lost:
+	case <-off:
 	case <-p.ctx.Done():
 	}
 	return true

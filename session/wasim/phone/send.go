@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"go.mau.fi/whatsmeow"
@@ -23,9 +22,13 @@ const automatic = "AUT0"
 
 func isAutomatic(id types.MessageID) bool { return strings.HasPrefix(id, automatic) }
 
-// automaticID is the same for one message, however often it is delivered.
-func automaticID(chat types.JID, id types.MessageID) types.MessageID {
-	sum := sha256.Sum256([]byte(chat.String() + "/" + id))
+// automaticID is the same for one message, however often it is delivered. In a group others answer too, and ids are their senders' own.
+func (p *Phone) automaticID(e *events.Message) types.MessageID {
+	what := e.Info.Chat.String() + "/" + e.Info.ID
+	if e.Info.IsGroup {
+		what += "/" + e.Info.Sender.ToNonAD().String() + "/" + p.cfg.Phone
+	}
+	sum := sha256.Sum256([]byte(what))
 	return automatic + strings.ToUpper(hex.EncodeToString(sum[:9]))
 }
 
@@ -33,69 +36,108 @@ func automaticID(chat types.JID, id types.MessageID) types.MessageID {
 type SendOptions struct {
 	// ID of the message, for sending it again; a fresh one if empty.
 	ID string
-	// ReplyTo is the id of the message it quotes; its text is quoted if the phone still remembers it.
-	ReplyTo string
+	// ReplyTo is the id of the message it quotes; its text is quoted if the phone still remembers it. ReplyFrom is the number of its
+	// author: for ids that several members of a group have used, and for messages that the phone does not remember.
+	ReplyTo, ReplyFrom string
+	// Forwarded marks it as forwarded.
+	Forwarded bool
+	// Mentions are the numbers of who is mentioned.
+	Mentions []string
 	// ViaLID gives whatsmeow the recipient's LID, ViaPN puts the phone number on the wire as older clients do. With
 	// neither, whatsmeow gets the phone number and chooses (the LID, if there is one).
 	ViaLID, ViaPN bool
 }
 
 type outgoing struct {
-	id, text, replyTo string
-	onWirePN          bool
-	file              *waE2E.Message // nil: it is a text
+	text string
+	part *waE2E.Message // nil: it is a text
+	SendOptions
 }
 
-// SendText sends a text to a phone number and answers its id once the server has it. It goes on over reconnects, always
-// with the same id, until ctx ends. Errors: ErrBadNumber, ErrUnknownUser, ErrRefused, ErrClosed, ErrUnlinked.
+// SendText sends a text to a phone number or a group (…@g.us) and answers its id once the server has it. It goes on over
+// reconnects, always with the same id, until ctx ends. Errors: ErrBadNumber, ErrUnknownUser, ErrRefused, ErrClosed, ErrUnlinked; in
+// groups also ErrUnknownGroup, ErrNotMember and ErrNotAllowed.
 func (p *Phone) SendText(ctx context.Context, to, text string, opts SendOptions) (string, error) {
 	jid, err := p.recipient(ctx, to, opts)
 	if err != nil {
 		return "", err
 	}
-	return p.send(ctx, jid, outgoing{id: opts.ID, text: text, replyTo: opts.ReplyTo, onWirePN: opts.ViaPN && !opts.ViaLID})
+	return p.send(ctx, jid, outgoing{text: text, SendOptions: opts})
 }
 
 func (p *Phone) send(ctx context.Context, to types.JID, out outgoing) (string, error) {
-	if out.id == "" {
-		out.id = p.cli.GenerateMessageID()
+	if out.ID == "" {
+		out.ID = p.cli.GenerateMessageID()
 	}
-	msg := p.compose(to, out)
-	p.sent.keep(out.id, msg)
+	msg, err := p.compose(ctx, to, out)
+	if err != nil {
+		return "", err
+	}
+	return out.ID, p.sendMessage(ctx, to, out.ID, msg, out.ViaPN && !out.ViaLID && to.Server != types.GroupServer)
+}
+
+// sendMessage sends what is composed, and remembers it.
+func (p *Phone) sendMessage(ctx context.Context, to types.JID, id string, msg *waE2E.Message, onWirePN bool) error {
+	p.sent.keep(to, id, msg)
 	err := p.persist(ctx, func(ctx context.Context) error {
-		if out.onWirePN {
-			return p.sendOnWirePN(ctx, to, out.id, msg)
+		if onWirePN {
+			return p.sendOnWirePN(ctx, to, id, msg)
 		}
-		_, err := p.cli.SendMessage(ctx, to, proto.CloneOf(msg), whatsmeow.SendRequestExtra{ID: out.id, Timeout: p.cfg.SendTimeout})
+		_, err := p.cli.SendMessage(ctx, to, proto.CloneOf(msg), whatsmeow.SendRequestExtra{ID: id, Timeout: p.cfg.SendTimeout})
 		return err
 	})
 	if err != nil {
-		return out.id, fmt.Errorf("send: %w", err)
+		return fmt.Errorf("send: %w", inGroup(to, err))
 	}
-	return out.id, nil
+	return nil
 }
 
-func (p *Phone) compose(to types.JID, out outgoing) *waE2E.Message {
-	if out.replyTo == "" {
-		if out.file != nil {
-			return out.file
+func (p *Phone) compose(ctx context.Context, to types.JID, out outgoing) (*waE2E.Message, error) {
+	info, err := p.contextOf(ctx, to, out.SendOptions)
+	switch {
+	case err != nil:
+		return nil, err
+	case out.part != nil && info == nil:
+		return out.part, nil
+	case out.part != nil:
+		return withContext(out.part, info), nil
+	case info == nil:
+		return &waE2E.Message{Conversation: new(out.text)}, nil
+	}
+	return &waE2E.Message{ExtendedTextMessage: &waE2E.ExtendedTextMessage{Text: new(out.text), ContextInfo: info}}, nil
+}
+
+// contextOf is what a message says besides its content; nil if that is nothing.
+func (p *Phone) contextOf(ctx context.Context, to types.JID, opts SendOptions) (*waE2E.ContextInfo, error) {
+	if opts.ReplyTo == "" && !opts.Forwarded && len(opts.Mentions) == 0 {
+		return nil, nil //nolint:nilnil // as said above
+	}
+	info := new(waE2E.ContextInfo)
+	if opts.Forwarded {
+		info.IsForwarded, info.ForwardingScore = new(true), new(uint32(1))
+	}
+	for _, each := range opts.Mentions {
+		lid, err := p.lidOfNumber(ctx, each)
+		if err != nil {
+			return nil, fmt.Errorf("mention: %w", err)
 		}
-		return &waE2E.Message{Conversation: new(out.text)}
+		info.MentionedJID = append(info.MentionedJID, lid.String())
 	}
-	info := &waE2E.ContextInfo{StanzaID: new(out.replyTo)}
-	author := to
-	info.QuotedMessage = &waE2E.Message{Conversation: new("")}
-	if known, ok := p.sent.get(out.replyTo); ok {
-		info.QuotedMessage = proto.CloneOf(known.msg)
-		if author = known.from; author.IsEmpty() {
-			author = p.lid
-		}
+	if opts.ReplyTo == "" {
+		return info, nil
 	}
-	info.Participant = new(author.ToNonAD().String())
-	if out.file != nil {
-		return withContext(out.file, info)
+	author, msg, err := p.author(ctx, to, opts.ReplyTo, opts.ReplyFrom)
+	if err != nil {
+		return nil, fmt.Errorf("reply: %w", err)
 	}
-	return &waE2E.Message{ExtendedTextMessage: &waE2E.ExtendedTextMessage{Text: new(out.text), ContextInfo: info}}
+	info.StanzaID, info.QuotedMessage = new(opts.ReplyTo), &waE2E.Message{Conversation: new("")}
+	if msg != nil {
+		info.QuotedMessage = proto.CloneOf(msg)
+	}
+	if !author.IsEmpty() {
+		info.Participant = new(author.ToNonAD().String())
+	}
+	return info, nil
 }
 
 // persist makes attempts at what needs the connection, each behind the gate, until one succeeds, fails for good, or ctx
@@ -147,6 +189,9 @@ func (p *Phone) sendOnWirePN(ctx context.Context, to types.JID, id string, msg *
 	if err != nil {
 		return fmt.Errorf("look devices up: %w", err)
 	}
+	if err = p.keepSecret(ctx, to, id, msg); err != nil {
+		return err
+	}
 	inner := p.inner()
 	copies, withIdentity, err := inner.EncryptMessageForDevices(ctx, devs, id, plain, forOwn, waBinary.Attrs{})
 	if err != nil {
@@ -164,6 +209,9 @@ func (p *Phone) sendOnWirePN(ctx context.Context, to types.JID, id string, msg *
 func stanzaType(msg *waE2E.Message) string {
 	if part, _, _ := fileOf(msg); part != nil {
 		return "media"
+	}
+	if pollOf(msg) != nil {
+		return "poll"
 	}
 	return "text"
 }
@@ -215,94 +263,4 @@ func (p *Phone) lidOf(ctx context.Context, pn types.JID) (types.JID, error) {
 		return types.EmptyJID, ErrUnknownUser
 	}
 	return lid, nil
-}
-
-// MarkRead sends a read receipt for messages that came from a phone number. Errors as of [Phone.SendText].
-func (p *Phone) MarkRead(ctx context.Context, chat string, ids []string) error {
-	number, err := Number(chat)
-	if err != nil {
-		return err
-	}
-	jid := types.NewJID(number, types.DefaultUserServer)
-	if known := p.sent.chatOf(ids); !known.IsEmpty() {
-		jid = known // answered in the namespace it came in
-	} else if lid, err := p.cli.Store.LIDs.GetLIDForPN(ctx, jid); err == nil && !lid.IsEmpty() {
-		jid = lid
-	}
-	if err = p.markRead(ctx, jid, ids); err != nil {
-		return fmt.Errorf("mark read: %w", err)
-	}
-	return nil
-}
-
-func (p *Phone) markRead(ctx context.Context, chat types.JID, ids []types.MessageID) error {
-	return p.persist(ctx, func(ctx context.Context) error {
-		return p.cli.MarkRead(ctx, ids, time.Now(), chat, chat)
-	})
-}
-
-// sentMessages remembers the latest messages, sent and received: for retries, quotes and companions that missed one.
-type sentMessages struct {
-	mu    sync.Mutex
-	byID  map[types.MessageID]remembered
-	order []types.MessageID
-}
-
-type remembered struct {
-	msg  *waE2E.Message
-	from types.JID // empty: this phone
-	chat types.JID
-	at   time.Time
-}
-
-// rememberedMessages is four times what whatsmeow keeps for retries by itself.
-const rememberedMessages = 1024
-
-func newSentMessages() *sentMessages {
-	return &sentMessages{byID: make(map[types.MessageID]remembered)}
-}
-
-func (s *sentMessages) put(id types.MessageID, r remembered) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.byID[id]; !ok {
-		if len(s.order) >= rememberedMessages {
-			delete(s.byID, s.order[0])
-			s.order = s.order[1:]
-		}
-		s.order = append(s.order, id)
-	}
-	s.byID[id] = r
-}
-
-func (s *sentMessages) get(id types.MessageID) (remembered, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, ok := s.byID[id]
-	return r, ok
-}
-
-func (s *sentMessages) keep(id types.MessageID, msg *waE2E.Message) {
-	s.put(id, remembered{msg: msg, at: time.Now()})
-}
-
-func (s *sentMessages) remember(chat types.JID, id types.MessageID, e *events.Message) {
-	s.put(id, remembered{msg: e.Message, from: e.Info.Sender, chat: chat, at: e.Info.Timestamp})
-}
-
-// forRetry is whatsmeow's question for a message that somebody could not decrypt.
-func (s *sentMessages) forRetry(_, _ types.JID, id types.MessageID) *waE2E.Message {
-	r, ok := s.get(id)
-	if !ok || !r.from.IsEmpty() {
-		return nil // never give a message of somebody else away
-	}
-	return proto.CloneOf(r.msg)
-}
-
-func (s *sentMessages) chatOf(ids []types.MessageID) types.JID {
-	if len(ids) == 0 {
-		return types.EmptyJID
-	}
-	r, _ := s.get(ids[0])
-	return r.chat
 }

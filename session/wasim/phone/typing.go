@@ -14,14 +14,10 @@ const KindTyping = "typing"
 // recording is what the inbox and [Phone.Typing] call the composing of a voice message.
 const recording = "recording"
 
-// Typing shows a number that this phone's owner is composing, recording, or paused. Nothing acknowledges it. Errors as of
+// Typing shows a number or a group that this phone's owner is composing, recording, or paused. Nothing acknowledges it. Errors as of
 // [Phone.SendText].
 func (p *Phone) Typing(ctx context.Context, to, state string) error {
-	number, err := Number(to)
-	if err != nil {
-		return err
-	}
-	lid, err := p.lidOf(ctx, types.NewJID(number, types.DefaultUserServer))
+	jid, err := p.recipient(ctx, to, SendOptions{ViaLID: true})
 	if err != nil {
 		return err
 	}
@@ -29,7 +25,7 @@ func (p *Phone) Typing(ctx context.Context, to, state string) error {
 	if state == recording {
 		presence, media = types.ChatPresenceComposing, types.ChatPresenceMediaAudio
 	}
-	return p.persist(ctx, func(ctx context.Context) error { return p.cli.SendChatPresence(ctx, lid, presence, media) })
+	return p.persist(ctx, func(ctx context.Context) error { return p.cli.SendChatPresence(ctx, jid, presence, media) })
 }
 
 func (p *Phone) handleTyping(e *events.ChatPresence) {

@@ -35,6 +35,8 @@ type account struct {
 	seenPN    map[string]privacyTokens // tokens issued to contacts, by phone
 	wrote     map[string]struct{}      // phones this account has written to
 	groups    map[*group]struct{}      // it is a member of
+	byNumber  bool                     // groups it makes know their members by number
+	founded   int                      // groups it has made; guarded by the server
 }
 
 // device is one device of an account: its public keys, its prekeys in stock, and what waits for it.

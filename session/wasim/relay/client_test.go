@@ -19,7 +19,7 @@ import (
 	"github.com/wafleet/wafleet/session/wasim/relay"
 )
 
-// client is an unmodified whatsmeow client on a store in memory.
+// client is a whatsmeow client on a store in memory, unmodified but for races in it.
 type client struct {
 	*whatsmeow.Client
 	t     testing.TB
@@ -30,7 +30,7 @@ type client struct {
 
 func (s *sim) client(t *testing.T, dev *store.Device) *client {
 	t.Helper()
-	c := &client{Client: whatsmeow.NewClient(dev, waLog.Noop), t: t, ev: make(chan any, 10_000)}
+	c := &client{Client: gate.NewClient(dev, waLog.Noop), t: t, ev: make(chan any, 10_000)}
 	c.SetWebsocketHTTPClient(s.http)
 	c.SetPreLoginHTTPClient(s.http)
 	c.SetMediaHTTPClient(s.http)

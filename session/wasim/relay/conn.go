@@ -307,6 +307,13 @@ func (c *conn) pull() (n node, e *entry, more bool) {
 	}
 }
 
+// owes tells whether something was sent that the writer has not taken yet. The device's lock may be held, never the other way round.
+func (c *conn) owes() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.out) > 0
+}
+
 // deliver writes one stanza, with what the faults do to it.
 func (c *conn) deliver(n node, e *entry) error {
 	times := 1

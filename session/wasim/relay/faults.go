@@ -23,7 +23,9 @@ const (
 	FaultReorder        FaultKind = "reorder"         // two neighbouring messages change places
 	FaultNack           FaultKind = "nack"            // messages of matching senders are refused: <ack error=Code>; default 479
 	FaultFirstContact   FaultKind = "first-contact"   // messages to users who never wrote to the sender need a privacy token: <ack error=Code>, default 463
+	FaultSilence        FaultKind = "silence"         // messages of matching devices to their own phone are lost: not acknowledged, not delivered
 	FaultMedia          FaultKind = "media"           // downloads of files are answered with HTTP status Code; default 404
+	FaultPasskey        FaultKind = "passkey"         // companions that phones link are asked for the account's passkey, and are not linked
 )
 
 // Fault is something that goes wrong from now on.
@@ -32,7 +34,7 @@ const (
 // connect-failure also companions that are not paired yet. Device, if set, narrows it to one device of the phone. Downloads say nothing of
 // who asks: media hits everybody's and takes neither.
 //
-// Count is how often it strikes. 0 means for drop, stall and stream-error every matching connection open now and none to come, for slow and
+// Count is how often it strikes. 0 means for drop, stall and stream-error every matching connection open now and none to come, for slow, silence and
 // first-contact until ClearFaults, for the others once. A number counts connections (open ones first, then those that become active), logins,
 // stanzas or downloads. A negative one means until ClearFaults.
 //
@@ -70,10 +72,12 @@ func (s *Server) Fault(f Fault) error {
 	case FaultConnectFailure:
 		f.Code = defaultTo(f.Code, 503)
 		f.Count = defaultTo(f.Count, 1)
-	case FaultDuplicate, FaultReorder:
+	case FaultDuplicate, FaultReorder, FaultPasskey:
 		f.Count = defaultTo(f.Count, 1)
 	case FaultNack:
 		f.Code, f.Count = defaultTo(f.Code, 479), defaultTo(f.Count, 1)
+	case FaultSilence:
+		f.Count = defaultTo(f.Count, forever)
 	case FaultFirstContact:
 		f.Code, f.Count = defaultTo(f.Code, 463), defaultTo(f.Count, forever)
 	case FaultMedia:
@@ -171,7 +175,8 @@ func (c *conn) suffer(f Fault) {
 		default:
 			c.streamError(strconv.Itoa(f.Code))
 		}
-	case FaultDrop, FaultConnectFailure, FaultSlow, FaultDuplicate, FaultReorder, FaultNack, FaultFirstContact, FaultMedia:
+	case FaultDrop, FaultConnectFailure, FaultSlow, FaultDuplicate, FaultReorder, FaultNack, FaultFirstContact, FaultSilence, FaultMedia,
+		FaultPasskey:
 		c.cut()
 	}
 }

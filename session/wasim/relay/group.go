@@ -2,8 +2,9 @@ package relay
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
-	"math/big"
 	"slices"
 	"strconv"
 	"sync"
@@ -27,7 +28,7 @@ const (
 	offerLifetime  = 3 * 24 * time.Hour
 )
 
-// group is a group chat. Its members are addressed by LID.
+// group is a group chat.
 //
 // turn makes one change or message after another, from the check of what its sender may do until it lies in every queue: all members see the
 // same order. It is the outermost lock. Fields change under both turn and mu, so that whoever holds one of them may read.
@@ -35,6 +36,8 @@ type group struct {
 	id      string // digits
 	created string
 	creator *account
+	// byNumber is true if its members are addressed by phone number, as in old groups; else it is by LID.
+	byNumber bool
 
 	turn sync.Mutex
 	mu   sync.Mutex
@@ -132,30 +135,18 @@ func (g *group) admins() []*account {
 	return list
 }
 
-// participant is a user in lists of members.
-func participant(acct *account) node {
-	return node{Tag: "participant", Attrs: attrs{"jid": acct.lid(0), "phone_number": acct.pn(0)}}
-}
-
-func participants(accts []*account) []node {
-	list := make([]node, len(accts))
-	for i, a := range accts {
-		list[i] = participant(a)
-	}
-	return list
-}
-
 // node is the group as clients are told it; strangers with a link see no members.
 func (g *group) node(members bool) node {
 	n := node{Tag: "group", Attrs: attrs{
-		"id": g.id, "creator": g.creator.lid(0), "creator_pn": g.creator.pn(0), "creation": g.created,
-		"subject": g.subject.text, "s_t": g.subject.at, "s_o": g.subject.by.lid(0), "s_o_pn": g.subject.by.pn(0),
-		"addressing_mode": "lid", "size": strconv.Itoa(len(g.members)), "p_v_id": g.memberVer, "a_v_id": g.annVer,
+		"id": g.id, "creation": g.created, "subject": g.subject.text, "s_t": g.subject.at,
+		"addressing_mode": g.mode(), "size": strconv.Itoa(len(g.members)), "p_v_id": g.memberVer, "a_v_id": g.annVer,
 	}}
+	g.name(n.Attrs, "creator", g.creator, 0)
+	g.name(n.Attrs, "s_o", g.subject.by, 0)
 	var list []node
 	if members {
 		for _, m := range g.members {
-			p := participant(m.acct)
+			p := g.participant(m.acct)
 			if m.role != "" {
 				p.Attrs["type"] = m.role
 			}
@@ -163,9 +154,8 @@ func (g *group) node(members bool) node {
 		}
 	}
 	if g.textID != "" {
-		list = append(list, el("description", attrs{
-			"id": g.textID, "t": g.text.at, "participant": g.text.by.lid(0), "participant_pn": g.text.by.pn(0),
-		}, leaf("body", []byte(g.text.text))))
+		a := g.name(attrs{"id": g.textID, "t": g.text.at}, "participant", g.text.by, 0)
+		list = append(list, el("description", a, leaf("body", []byte(g.text.text))))
 	}
 	for _, flag := range []struct {
 		tag string
@@ -194,8 +184,8 @@ func (g *group) addMode() string {
 func (c *conn) tell(g *group, to []*account, changes ...node) {
 	actor := c.dev.acct
 	n := c.s.notification("w:gp2", g.jid(), changes...)
-	n.Attrs["participant"], n.Attrs["participant_pn"] = actor.lid(0), actor.pn(0)
-	n.Attrs["addressing_mode"], n.Attrs["notify"] = "lid", actor.pushName()
+	g.name(n.Attrs, "participant", actor, 0)
+	n.Attrs["addressing_mode"], n.Attrs["notify"] = g.mode(), actor.pushName()
 	c.s.deliverAll(to, n, actor.phone)
 }
 
@@ -203,7 +193,7 @@ func (c *conn) tell(g *group, to []*account, changes ...node) {
 func (c *conn) tellMembers(g *group, to []*account, what, reason string, whom ...*account) {
 	before := g.memberVer
 	g.change(func() { g.memberVer = g.newVersion() })
-	c.tell(g, to, el(what, attrs{"v_id": g.memberVer, "prev_v_id": before, "reason": reason}, participants(whom)...))
+	c.tell(g, to, el(what, attrs{"v_id": g.memberVer, "prev_v_id": before, "reason": reason}, g.participants(whom)...))
 }
 
 func (s *Server) deliverAll(to []*account, n node, peer string) {
@@ -311,7 +301,8 @@ func (s *Server) addGroup(g *group) bool {
 		return false
 	}
 	for g.id == "" || s.groups[g.id] != nil {
-		g.id = newGroupID()
+		g.creator.founded++
+		g.id = groupIDOf(g.creator.phone, g.creator.founded)
 	}
 	g.invite = newCode()
 	s.groups[g.id], s.invites[g.invite] = g, g
@@ -328,13 +319,11 @@ func (s *Server) dropGroup(g *group) {
 	}
 }
 
-// newGroupID is eighteen digits, as of groups made today.
-func newGroupID() string {
-	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000_000_000))
-	if err != nil {
-		n = big.NewInt(time.Now().UnixNano() % 1_000_000_000_000)
-	}
-	return fmt.Sprintf("120363%012d", n)
+// groupIDOf is eighteen digits, as of groups made today. It is derived from who made the group and how many were before it, so that a
+// simulator that was restarted gives the same ids to who makes the same groups.
+func groupIDOf(phone string, n int) string {
+	sum := sha256.Sum256([]byte("wasim/group/" + phone + "/" + strconv.Itoa(n)))
+	return fmt.Sprintf("120363%012d", binary.BigEndian.Uint64(sum[:])%1_000_000_000_000)
 }
 
 // newCode is the code of an invitation.
@@ -355,6 +344,7 @@ type Group struct {
 	Ephemeral   time.Duration
 	Invite      string // code of the link
 	Picture     string // id, "" without
+	ByNumber    bool   // its members are addressed by phone number
 }
 
 // Member of a [Group].
@@ -397,7 +387,7 @@ func (g *group) snapshot() Group {
 	out := Group{
 		ID: g.id, Subject: g.subject.text, Description: g.text.text, Creator: g.creator.phone,
 		Announce: g.announce, Locked: g.locked, AdminsAdd: g.adminAdd, Approval: g.approval,
-		Ephemeral: time.Duration(seconds) * time.Second, Invite: g.invite, Picture: g.picture,
+		Ephemeral: time.Duration(seconds) * time.Second, Invite: g.invite, Picture: g.picture, ByNumber: g.byNumber,
 	}
 	for _, m := range g.members {
 		out.Members = append(out.Members, Member{Phone: m.acct.phone, LID: m.acct.lid(0), Admin: m.admin(), Owner: m.role == roleOwner})

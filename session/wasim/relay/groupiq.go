@@ -92,7 +92,7 @@ func (c *conn) onGroupCreate(n *node) ([]node, *iqError) {
 	}
 	now := unix(time.Now())
 	g := &group{
-		created: now, creator: self, subject: edited{subject, now, self},
+		created: now, creator: self, byNumber: self.foundsByNumber(), subject: edited{subject, now, self},
 		members: []*member{{acct: self, role: roleOwner}},
 		offers:  make(map[string]offer), left: make(map[*account]time.Time),
 	}
@@ -215,7 +215,7 @@ func (c *conn) mayAdd(g *group, p *node, already []*account) (*account, node) {
 	if acct == nil {
 		return nil, node{Tag: "participant", Attrs: attrs{"jid": j, "error": "404"}}
 	}
-	answer := participant(acct)
+	answer := g.participant(acct)
 	actor := c.dev.acct
 	switch {
 	case g.member(acct) != nil || slices.Contains(already, acct):
@@ -318,7 +318,7 @@ func (c *conn) eachMember(g *group, op *node, do func(*member) bool) ([]node, *i
 			continue
 		}
 		done[acct] = true
-		answer := participant(acct)
+		answer := g.participant(acct)
 		if m := g.member(acct); m == nil {
 			answer.Attrs["error"] = "404"
 		} else if !do(m) {
@@ -345,9 +345,7 @@ func (c *conn) onGroupSubject(g *group, self *member, op *node) ([]node, *iqErro
 	}
 	now := unix(time.Now())
 	g.change(func() { g.subject = edited{text, now, self.acct} })
-	c.tell(g, g.accounts(), node{Tag: "subject", Attrs: attrs{
-		"subject": text, "s_t": now, "s_o": self.acct.lid(0), "s_o_pn": self.acct.pn(0),
-	}})
+	c.tell(g, g.accounts(), node{Tag: "subject", Attrs: g.name(attrs{"subject": text, "s_t": now}, "s_o", self.acct, 0)})
 	return nil, nil
 }
 
@@ -436,6 +434,8 @@ func (c *conn) onGroupAddMode(g *group, self *member, op *node) ([]node, *iqErro
 	return nil, nil
 }
 
+// onGroupApproval tells members the state in group_join, as WhatsApp does; in the group itself it is on when the element is there. whatsmeow reads
+// a change as on, whatever the state is: who wants to know has to ask for the group.
 func (c *conn) onGroupApproval(g *group, self *member, op *node) ([]node, *iqError) {
 	if !self.admin() {
 		return nil, errNotAuthorized

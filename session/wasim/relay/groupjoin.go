@@ -109,7 +109,7 @@ func (c *conn) askToJoin(g *group) *iqError {
 	}
 	g.change(func() { g.requests = append(g.requests, joinRequest{self, unix(time.Now())}) })
 	c.tell(g, g.admins(), el("created_membership_requests", attrs{"request_method": "invite_link"},
-		node{Tag: "requested_user", Attrs: attrs{"jid": self.lid(0), "phone_number": self.pn(0)}}))
+		node{Tag: "requested_user", Attrs: g.participant(self).Attrs}))
 	return nil
 }
 
@@ -119,9 +119,9 @@ func (c *conn) onJoinRequests(g *group, self *member, _ *node) ([]node, *iqError
 	}
 	var list []node
 	for _, r := range g.requests {
-		list = append(list, node{Tag: "membership_approval_request", Attrs: attrs{
-			"jid": r.acct.lid(0), "phone_number": r.acct.pn(0), "request_time": r.at, "request_method": "invite_link",
-		}})
+		a := g.participant(r.acct).Attrs
+		a["request_time"], a["request_method"] = r.at, "invite_link"
+		list = append(list, node{Tag: "membership_approval_request", Attrs: a})
 	}
 	return []node{el("membership_approval_requests", nil, list...)}, nil
 }
@@ -155,7 +155,7 @@ func (c *conn) onJoinRequestsAction(g *group, self *member, op *node) ([]node, *
 			g.requests = slices.DeleteFunc(g.requests, func(r joinRequest) bool { return slices.Contains(done, r.acct) })
 		})
 		if len(done) > 0 {
-			c.tell(g, g.admins(), el("revoked_membership_requests", nil, participants(done)...))
+			c.tell(g, g.admins(), el("revoked_membership_requests", nil, g.participants(done)...))
 		}
 	}
 	if len(answers) == 0 {
@@ -171,7 +171,7 @@ func (c *conn) requested(g *group, p *node, done []*account, enter bool) (*accou
 	if acct == nil {
 		return nil, node{Tag: "participant", Attrs: attrs{"jid": j, "error": "404"}}
 	}
-	answer := participant(acct)
+	answer := g.participant(acct)
 	waiting := slices.ContainsFunc(g.requests, func(r joinRequest) bool { return r.acct == acct })
 	switch {
 	case !waiting || slices.Contains(done, acct):

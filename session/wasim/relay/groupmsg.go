@@ -151,7 +151,7 @@ func (c *conn) toGroup(g *group, m *groupMessage) (phash string) {
 	var list []types.JID
 	for _, each := range g.members {
 		for _, d := range each.acct.all() {
-			list = append(list, each.acct.lid(d.id))
+			list = append(list, g.who(each.acct, d.id))
 			if d == c.dev {
 				continue
 			}
@@ -171,9 +171,10 @@ func (c *conn) toGroup(g *group, m *groupMessage) (phash string) {
 func (c *conn) groupIncoming(g *group, m *groupMessage, encs []node) node {
 	self := c.dev.acct
 	a := attrs{
-		"id": m.id, "type": str(m.n, "type"), "t": m.now, "from": g.jid(), "addressing_mode": "lid", "notify": self.pushName(),
-		"participant": self.lid(c.dev.id), "participant_pn": self.pn(c.dev.id), "edit": str(m.n, "edit"),
+		"id": m.id, "type": str(m.n, "type"), "t": m.now, "from": g.jid(), "addressing_mode": g.mode(),
+		"notify": self.pushName(), "edit": str(m.n, "edit"),
 	}
+	g.name(a, "participant", self, c.dev.id)
 	if a["edit"] == "" {
 		delete(a, "edit")
 	}
@@ -217,6 +218,11 @@ func (c *conn) onGroupReceipt(n *node, id, kind string, to types.JID) {
 		c.violate("receipt", "in a group, without participant")
 		return
 	}
+	g := c.s.group(to)
+	if g != nil && sender.Server != g.server() {
+		c.violate("receipt", "in a group that addresses by "+g.mode()+", with another participant")
+		return
+	}
 	target := c.s.lookup(sender)
 	ids := append([]string{id}, listed(n)...)
 	o := Observation{Kind: ReceiptSent, Tag: "receipt", Type: kind, Group: to.User}
@@ -237,18 +243,18 @@ func (c *conn) onGroupReceipt(n *node, id, kind string, to types.JID) {
 		o.ID = each
 		c.emit(o)
 	}
-	if target != nil {
-		c.routeGroupReceipt(n, kind, to, sender, target)
+	if target != nil && g != nil {
+		c.routeGroupReceipt(n, kind, g, sender, target)
 	}
 }
 
 // routeGroupReceipt passes it on to who sent the message, as from the group, and to the own other devices if it is a reading.
-func (c *conn) routeGroupReceipt(n *node, kind string, to, sender types.JID, target *account) {
+func (c *conn) routeGroupReceipt(n *node, kind string, g *group, sender types.JID, target *account) {
 	self := c.dev.acct
 	a := attrs{
-		"id": str(n, "id"), "type": kind, "t": str(n, "t"), "from": to, "addressing_mode": "lid",
-		"participant": self.lid(c.dev.id), "participant_pn": self.pn(c.dev.id),
+		"id": str(n, "id"), "type": kind, "t": str(n, "t"), "from": g.jid(), "addressing_mode": g.mode(),
 	}
+	g.name(a, "participant", self, c.dev.id)
 	if a["t"] == "" {
 		a["t"] = unix(time.Now())
 	}
@@ -262,7 +268,7 @@ func (c *conn) routeGroupReceipt(n *node, kind string, to, sender types.JID, tar
 		deliver(target.device(sender.Device), a)
 		return
 	case "read", "played", "read-self", "played-self":
-		own := attrs{"recipient": target.lid(0)}
+		own := attrs{"recipient": g.who(target, 0)}
 		maps.Copy(own, a)
 		for _, d := range self.all() {
 			deliver(d, own)

@@ -525,6 +525,14 @@ func TestGroupSettingsOfRealClients(t *testing.T) {
 	require.True(t, groups[0].IsJoinApprovalRequired && groups[0].IsLocked)
 	require.Equal(t, types.GroupMemberAddModeAdmin, groups[0].MemberAddMode)
 
+	require.NoError(t, a.SetGroupJoinApprovalMode(ctx, g, false))
+	for range 2 { // on and off: whatsmeow does not read the state
+		require.True(t, next(func(e *events.GroupInfo) bool { return e.MembershipApprovalMode != nil }).MembershipApprovalMode.IsJoinApprovalRequired)
+	}
+	info, err := b.GetGroupInfo(ctx, g)
+	require.NoError(t, err)
+	require.False(t, info.IsJoinApprovalRequired)
+
 	// who does not want to be added is invited
 	d := s.phone(t, "D")
 	_, err = d.SetPrivacySetting(ctx, types.PrivacySettingTypeGroupAdd, types.PrivacySettingContacts)

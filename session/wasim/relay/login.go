@@ -57,10 +57,9 @@ func (c *conn) refuse(phone string, id uint32, code int) {
 	c.s.emit(Observation{Kind: LoginRefused, Phone: phone, Device: uint16(min(id, maxDevice)), Code: code})
 }
 
-// onActive opens the queue, behind the answer: the client takes that for the end of its login.
+// onActive opens the queue.
 func (c *conn) onActive(n *node) ([]node, *iqError) {
-	c.send(result(n))
-	c.dev.activate(c)
+	c.dev.activate(c, result(n))
 	c.s.emit(Observation{Kind: Activated, Phone: c.dev.acct.phone, Device: c.dev.id})
 	c.s.faults.onActive(c)
 	return nil, errAnswered

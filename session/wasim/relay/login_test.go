@@ -96,11 +96,11 @@ func child(n *node, tags ...string) *node {
 
 func TestDeadConnectionsAreCut(t *testing.T) {
 	t.Parallel()
-	s := start(t, relay.Config{PingTimeout: 300 * time.Millisecond})
+	s := start(t, relay.Config{PingTimeout: 2 * time.Second})
 	c := s.primary(t, "")
 	r := s.online(t, c)
 	for range 4 { // kept alive by its pings
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(700 * time.Millisecond)
 		r.ok("w:p", "get")
 	}
 	r.gone()

@@ -57,6 +57,11 @@ func (c *conn) onMessage(n *node) {
 			return
 		}
 	}
+	if peer {
+		if _, lost := c.s.faults.take(c.dev.acct.phone, c.dev.id, FaultSilence); lost {
+			return
+		}
+	}
 	phash := ""
 	if direct {
 		c.toDevice(n, target, to, enc, now, peer)
@@ -95,7 +100,11 @@ func (c *conn) fanOut(n *node, target *account, to types.JID, parts node, now st
 			continue
 		}
 		needsIdentity = needsIdentity || str(&enc, "type") == "pkmsg"
-		addressed[acct.in(to.Server, j.Device)] = true
+		device := acct.in(to.Server, j.Device)
+		if addressed[device] {
+			continue // a note to oneself, for which some libraries encrypt twice, comes once
+		}
+		addressed[device] = true
 		d := acct.device(j.Device)
 		if d == nil || d == c.dev {
 			continue // gone meanwhile: the hash will tell; or its own, which some libraries encrypt for

@@ -182,6 +182,16 @@ func TestMessageStanzas(t *testing.T) {
 		require.Equal(t, hashOf(list), a.ack("M2").Attrs["phash"])
 		a.send(text("M3", b.c.lid, b.c.lid, with(b.c.lid, 1), a.c.lid)) // itself is no mistake
 		require.Nil(t, a.ack("M3").Attrs["phash"])
+		// a note to oneself, for which whatsmeow encrypts twice
+		a1 := pairRaw(t, s, a, newCreds())
+		a.stash = nil
+		a.send(text("M4", a.c.lid, with(a.c.lid, 1), with(a.c.lid, 1)))
+		require.Nil(t, a.ack("M4").Attrs["phash"])
+		require.Equal(t, "M4", a1.expect("message").Attrs["id"])
+		a1.send(node{Tag: "receipt", Attrs: attrs{"id": "M4", "to": a.c.lid, "recipient": a.c.lid, "type": "sender"}})
+		require.Equal(t, "M4", a.expect("receipt").Attrs["id"])
+		a1.find(func(n *node) bool { return n.Tag == "ack" })
+		a1.idle()
 		for _, id := range []string{"M1", "M2", "M3"} {
 			require.Equal(t, id, b.find(func(n *node) bool { return n.Tag == "message" }).Attrs["id"])
 		}

@@ -152,6 +152,10 @@ func (c *conn) onPairDevice(n *node) ([]node, *iqError) {
 		return nil, errBadRequest
 	}
 	acct := c.dev.acct
+	if _, asked := c.s.faults.take(acct.phone, 1, FaultPasskey); asked {
+		c.askPasskey(ref)
+		return nil, errForbidden
+	}
 	c.s.mu.Lock()
 	p := c.s.refs[ref]
 	live := p != nil && time.Now().Before(p.expiry[ref])

@@ -149,13 +149,13 @@ func TestPairingByQR(t *testing.T) {
 
 	t.Run("RefsExpireOneAfterTheOther", func(t *testing.T) {
 		t.Parallel()
-		s := start(t, relay.Config{QRRefFirst: 100 * time.Millisecond, QRRefNext: 100 * time.Millisecond})
+		s := start(t, relay.Config{QRRefFirst: 100 * time.Millisecond, QRRefNext: time.Second})
 		p := s.online(t, s.primary(t, ""))
 		one := newCreds()
 		r := s.dial(t, one, one.registrationPayload())
 		refs := child(r.expect("iq"), "pair-device").GetChildren()
 		require.Len(t, refs, 6)
-		time.Sleep(250 * time.Millisecond)
+		time.Sleep(1250 * time.Millisecond) // the first ref is taken until the second one is over
 		first, last := string(refs[0].Content.([]byte)), string(refs[5].Content.([]byte))
 		p.fails("404", "item-not-found", "md", "set", pairDevice(first, one.noise.Pub[:], identityFor(t, p.c, *one.ident.Pub, nil)))
 		p.ok("md", "set", pairDevice(last, one.noise.Pub[:], identityFor(t, p.c, *one.ident.Pub, nil)))

@@ -136,6 +136,6 @@ func (c *conn) setGroupPicture(target types.JID, data []byte) (string, *iqError)
 	id, image := c.store(data)
 	g.change(func() { g.picture, g.image = id, image })
 	c.s.deliverAll(g.accounts(), c.s.notification("picture", g.jid(),
-		pictureChange(id, attrs{"jid": g.jid(), "author": self.acct.lid(0)})), self.acct.phone)
+		pictureChange(id, attrs{"jid": g.jid(), "author": g.who(self.acct, 0)})), self.acct.phone)
 	return id, nil
 }

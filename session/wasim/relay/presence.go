@@ -180,7 +180,7 @@ func (c *conn) groupChatstate(n *node, to types.JID) {
 	if !member {
 		return
 	}
-	state := el("chatstate", attrs{"from": to, "participant": self.lid(0)}, n.GetChildren()...)
+	state := el("chatstate", attrs{"from": to, "participant": g.who(self, 0)}, n.GetChildren()...)
 	for _, other := range others {
 		other.show(state)
 	}

@@ -59,11 +59,13 @@ func (s *Server) deliver(d *device, n node, peer string) {
 	}
 }
 
-// activate lets the queue flow on a connection: first the notice of what is coming, then the stanzas, then that it was all.
-func (d *device) activate(c *conn) {
+// activate answers a connection that asks for the queue, and lets the queue flow on it: behind the answer, which the client takes for the
+// end of its login, comes the notice of what is coming, then the stanzas, then that it was all. Who sees the answer finds the device active.
+func (d *device) activate(c *conn, answer node) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	c.send(answer)
 	if d.conn != c || d.active {
-		d.mu.Unlock()
 		return
 	}
 	q := &d.queue
@@ -73,19 +75,13 @@ func (d *device) activate(c *conn) {
 		q.offlineLast = max(q.offlineLast, e.seq)
 		count[e.node.Tag]++
 	}
-	total := len(q.items)
-	d.mu.Unlock()
-	if total > 0 {
+	if total := len(q.items); total > 0 {
 		c.send(el("ib", attrs{"from": types.ServerJID}, node{Tag: "offline_preview", Attrs: attrs{
 			"count": strconv.Itoa(total), "message": strconv.Itoa(count["message"]), "receipt": strconv.Itoa(count["receipt"]),
 			"notification": strconv.Itoa(count["notification"]), "appdata": "0",
 		}}))
 	}
-	d.mu.Lock() // only now: the notice must lie before the first stanza
-	if d.conn == c {
-		d.active = true
-	}
-	d.mu.Unlock()
+	d.active = true // only now: both must lie before the first stanza
 	c.kick()
 }
 
@@ -103,11 +99,12 @@ func (q *queue) rewind() {
 	q.next, q.offlineOwed, q.heldSince = 0, false, time.Time{}
 }
 
-// pull is the next stanza to write to c: one of the queue (e is set), or the notice that the offline ones are through.
+// pull is the next stanza to write to c: one of the queue (e is set), or the notice that the offline ones are through. None while
+// something else is to go out before it, as what activate has just sent.
 func (d *device) pull(c *conn) (n node, e *entry, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.conn != c || !d.active {
+	if d.conn != c || !d.active || c.owes() {
 		return node{}, nil, false
 	}
 	q := &d.queue

@@ -37,7 +37,7 @@ type (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	s, err := relay.New(relay.Config{})

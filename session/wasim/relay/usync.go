@@ -75,7 +75,7 @@ func (c *conn) contact(asked node, items []node) node {
 	number := strings.TrimPrefix(string(payload(asked)), "+")
 	number, _, _ = strings.Cut(number, "@")
 	number = strings.TrimPrefix(number, "+")
-	acct := c.s.account(number)
+	acct := c.s.number(number)
 	echo := node{Tag: "contact", Attrs: attrs{"type": "out"}, Content: payload(asked)}
 	if acct == nil {
 		a := attrs{}

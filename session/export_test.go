@@ -1,0 +1,18 @@
+package session
+
+import "github.com/wafleet/wafleet/tenant"
+
+// Noted is how many stanzas a tenant's session has noted and not stored yet.
+func (f *Fleet) Noted(id tenant.ID) int {
+	a := f.running(id)
+	if a == nil {
+		return 0
+	}
+	c := a.online.Load()
+	if c == nil {
+		return 0
+	}
+	c.pipeline.mu.Lock()
+	defer c.pipeline.mu.Unlock()
+	return c.pipeline.count
+}
