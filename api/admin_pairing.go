@@ -33,11 +33,11 @@ func registerAdminPairing(d *document, store tenant.Store, sessions Sessions, st
 		summary: "Start pairing",
 		description: "By `qr`: answers when the first QR code can be shown, or with the pairing that is under way. By `code`: answers with the " +
 			"code that is typed into the phone under *Linked devices › Link with phone number*.",
-		problems: []Code{codeTenantNotFound, codeAlreadyPaired, codePairingActive, codeGatewayTimeout},
+		problems: []Code{codeTenantNotFound, codeAlreadyPaired, codePairingActive, codeSessionSuspended, codeGatewayTimeout},
 		request:  StartPairing{Method: pairByQR}, response: byQR,
 	}, h.start)
 	register(d, &operation{
-		id: "get-pairing", method: http.MethodGet, path: path, tag: tagPairing,
+		id: "get-pairing", role: tenant.RoleOperator, method: http.MethodGet, path: path, tag: tagPairing,
 		summary: "Show the pairing", description: "The one under way, or the last one.",
 		problems: []Code{codeTenantNotFound, codeNoPairing}, response: byQR,
 	}, h.get)
@@ -50,7 +50,7 @@ func registerAdminPairing(d *document, store tenant.Store, sessions Sessions, st
 		render            func(text string) ([]byte, error)
 	}{{"png", "image/png", qrPNG}, {"svg", "image/svg+xml", qrSVG}} {
 		register(d, &operation{
-			id: "get-pairing-qr-" + picture.form, method: http.MethodGet, path: path + "/qr." + picture.form, tag: tagPairing,
+			id: "get-pairing-qr-" + picture.form, role: tenant.RoleOperator, method: http.MethodGet, path: path + "/qr." + picture.form, tag: tagPairing,
 			summary:     "Show the QR code as " + strings.ToUpper(picture.form),
 			description: "The code that is valid now. It is replaced every 20 to 60 seconds: see `qrExpiresAt`.",
 			problems:    []Code{codeTenantNotFound, codeNoPairing},
@@ -65,7 +65,7 @@ func registerAdminPairing(d *document, store tenant.Store, sessions Sessions, st
 		}, h.picture(picture.contentType, picture.render))
 	}
 	register(d, &operation{
-		id: "watch-pairing", method: http.MethodGet, path: path + "/events", tag: tagPairing, deadline: deadlineNone,
+		id: "watch-pairing", role: tenant.RoleOperator, method: http.MethodGet, path: path + "/events", tag: tagPairing, deadline: deadlineNone,
 		summary: "Watch the pairing (server-sent events)",
 		description: "Sends the pairing now and after each change, as events named `pairing`, and ends after `succeeded` or `failed`. " +
 			"Comments keep the connection open.",
@@ -112,11 +112,13 @@ type PairingInfo struct {
 	Code        string               `json:"code,omitempty" doc:"The code to type into the phone." example:"ABCD-EFGH"`
 	Reason      string               `json:"reason,omitempty" doc:"Why it failed, for programs." example:"timeout"`
 	Message     string               `json:"message,omitempty" doc:"The same as a sentence."`
+	Action      string               `json:"action,omitempty" doc:"What to do about it, as a sentence."`
+	Phone       string               `json:"phone,omitempty" doc:"The number that the code is for." example:"5511988880000"`
 	Version     int                  `json:"version" doc:"Grows with every change." example:"2"`
 }
 
 func pairingInfo(v *session.PairingView) PairingInfo {
-	info := PairingInfo{Phase: v.Phase, QR: v.QR, Code: v.Code, Reason: v.Reason, Message: v.Message, Version: v.Version}
+	info := PairingInfo{Phase: v.Phase, QR: v.QR, Code: v.Code, Reason: v.Reason, Message: v.Message, Action: v.Action, Phone: v.Phone, Version: v.Version}
 	if !v.QRExpires.IsZero() {
 		info.QRExpiresAt = new(v.QRExpires.UTC())
 	}

@@ -31,7 +31,7 @@ func registerAdminSession(d *document, store tenant.Store, sessions Sessions) {
 		deadline: deadlineAction, status: http.StatusOK,
 		summary:     "Connect a session",
 		description: "Brings a linked session online, whatever ended it: also out of conflict, stopped, outdated or banned.",
-		problems:    []Code{codeTenantNotFound, codeNotPaired, codeGatewayTimeout}, response: online,
+		problems:    []Code{codeTenantNotFound, codeNotPaired, codeSessionSuspended, codeExported, codeGatewayTimeout}, response: online,
 	}, h.do(sessions.Connect))
 	register(d, &operation{
 		id: "disconnect-session", method: http.MethodPost, path: "/admin/tenants/{tenantId}/session/disconnect", tag: tagSession,

@@ -2,7 +2,11 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -18,7 +22,8 @@ func (p *TenantPath) id() (tenant.ID, error) { return tenant.ParseID(p.TenantID)
 
 func exampleTenant() tenant.Tenant {
 	return tenant.Tenant{
-		ID: "k7q2m4x5a3bc", ExternalID: "customer-4711", Name: "Padaria do João", CreatedAt: exampleTime(), UpdatedAt: exampleTime(),
+		ID: "k7q2m4x5a3bc", ExternalID: "customer-4711", Name: "Padaria do João", Metadata: map[string]string{"plan": "pro"},
+		SessionState: "online", CreatedAt: exampleTime(), UpdatedAt: exampleTime(),
 	}
 }
 
@@ -29,7 +34,7 @@ func (s *Server) registerAdminTenants(d *document) {
 		summary: "Create a tenant",
 		description: "Creating with an `externalId` that a tenant has already answers 200 with that tenant, unchanged, so that the call can be " +
 			"made again.",
-		request:  NewTenant{Name: "Padaria do João", ExternalID: "customer-4711"},
+		request:  NewTenant{Name: "Padaria do João", ExternalID: "customer-4711", Metadata: Metadata{"plan": "pro"}},
 		response: exampleTenant(),
 		adjust: func(op *huma.Operation, schemas huma.Registry) {
 			op.Responses["200"] = jsonResponse[tenant.Tenant](schemas)
@@ -38,8 +43,9 @@ func (s *Server) registerAdminTenants(d *document) {
 	}, s.createTenant)
 	register(d, &operation{
 		id: "list-tenants", method: http.MethodGet, path: "/admin/tenants", tag: tagTenants,
-		summary:  "List tenants",
-		response: TenantList{Tenants: []tenant.Tenant{exampleTenant()}},
+		summary:     "List and search tenants",
+		description: "In the order of their ids, in pages. What is asked for is combined: a tenant must meet all of it.",
+		response:    TenantList{Tenants: []tenant.Tenant{exampleTenant()}},
 	}, s.listTenants)
 	register(d, &operation{
 		id: "get-tenant", method: http.MethodGet, path: "/admin/tenants/{tenantId}", tag: tagTenants,
@@ -48,19 +54,82 @@ func (s *Server) registerAdminTenants(d *document) {
 		response: exampleTenant(),
 	}, s.getTenant)
 	register(d, &operation{
-		id: "delete-tenant", method: http.MethodDelete, path: "/admin/tenants/{tenantId}", tag: tagTenants, deadline: deadlineAction,
-		summary: "Delete a tenant with all its data",
-		description: "Logs the tenant's device out, ends its streams, and deletes its chats, messages, journal and keys. There is no way " +
-			"back.",
+		id: "change-tenant", method: http.MethodPatch, path: "/admin/tenants/{tenantId}", tag: tagTenants, status: http.StatusOK,
+		summary: "Change a tenant",
+		description: "Members that are absent stay as they are; at least one must be there. An empty `externalId` takes it away. Of `metadata` the " +
+			"keys that are named are set, or removed when they are null; the others stay.",
+		problems: []Code{codeTenantNotFound, codeExternalIDTaken, codeMetadataFull},
+		request:  map[string]any{"name": "Padaria do João", "metadata": map[string]any{"plan": "pro"}},
+		response: exampleTenant(),
+	}, s.changeTenant)
+	suspended := exampleTenant()
+	suspended.SessionState, suspended.SuspendedAt = "stopped", new(exampleTime())
+	register(d, &operation{
+		id: "suspend-tenant", method: http.MethodPost, path: "/admin/tenants/{tenantId}/suspend", tag: tagTenants,
+		deadline: deadlineAction, status: http.StatusOK,
+		summary: "Suspend a tenant",
+		description: "From now on every request of the tenant's keys is answered 403 `TENANT_SUSPENDED`, its open streams end, its join URLs " +
+			"lead nowhere, and its session goes offline. The device stays linked and nothing is deleted; WhatsApp keeps what " +
+			"arrives, for as long as it does. Suspending twice is suspending once.",
 		problems: []Code{codeTenantNotFound, codeGatewayTimeout},
-	}, s.deleteTenant)
+		response: suspended,
+	}, s.suspendTenant)
+	register(d, &operation{
+		id: "resume-tenant", method: http.MethodPost, path: "/admin/tenants/{tenantId}/resume", tag: tagTenants,
+		deadline: deadlineAction, status: http.StatusOK,
+		summary:     "Resume a tenant",
+		description: "Lets a suspended tenant in again, under the keys that it had, and brings its session back unless that rested before.",
+		problems:    []Code{codeTenantNotFound, codeGatewayTimeout},
+		response:    exampleTenant(),
+	}, s.resumeTenant)
+}
+
+// Metadata is what the operator notes about a tenant.
+type Metadata map[string]string
+
+// Schema bounds the values; Resolve bounds the keys.
+func (Metadata) Schema(huma.Registry) *huma.Schema { return metadataSchema(false) }
+
+func metadataSchema(nullable bool) *huma.Schema {
+	value := "A text."
+	if nullable {
+		value = "A text, or null to remove the key."
+	}
+	return &huma.Schema{
+		Type: huma.TypeObject, MaxProperties: new(tenant.MaxMetadata),
+		Description:          "What you note about the tenant: up to 50 keys of letters, digits, _, . and -, and texts of up to 500 characters.",
+		AdditionalProperties: &huma.Schema{Type: huma.TypeString, Description: value, MaxLength: new(tenant.MaxMetadataValue), Nullable: nullable},
+		Examples:             []any{map[string]any{"plan": "pro"}},
+	}
+}
+
+func metadataFaults[T any](metadata map[string]T, at *huma.PathBuffer) []error {
+	var faults []error
+	for key := range metadata {
+		if !tenant.ValidMetadataKey(key) {
+			if utf8.RuneCountInString(key) > maxEchoed {
+				key = "…"
+			}
+			faults = append(faults, fieldFault(at.With("metadata."+key), "expected a key of 1 to 64 letters, digits, _, . and -"))
+		}
+	}
+	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return faults
 }
 
 // NewTenant is the body of POST /admin/tenants.
 type NewTenant struct {
-	Name       string `json:"name" minLength:"1" maxLength:"200" doc:"The tenant's name." example:"Padaria do João"`
-	ExternalID string `json:"externalId,omitempty" minLength:"1" maxLength:"200" doc:"Your own id of the tenant." example:"customer-4711"`
+	Name       string   `json:"name" minLength:"1" maxLength:"200" doc:"The tenant's name." example:"Padaria do João"`
+	ExternalID string   `json:"externalId,omitempty" minLength:"1" maxLength:"200" doc:"Your own id of the tenant." example:"customer-4711"`
+	Metadata   Metadata `json:"metadata,omitempty" doc:"What you note about the tenant."`
 }
+
+// Resolve checks what a schema cannot say.
+func (b *NewTenant) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
+	return metadataFaults(b.Metadata, at)
+}
+
+var _ huma.ResolverWithPath = (*NewTenant)(nil)
 
 type createTenantInput struct {
 	Body NewTenant
@@ -73,11 +142,12 @@ type createTenantOutput struct {
 
 func (s *Server) createTenant(ctx context.Context, in *createTenantInput) (*createTenantOutput, error) {
 	t, created, err := s.cfg.Store.Create(ctx, tenant.NewTenant{
-		Name: tenant.CleanText(in.Body.Name), ExternalID: tenant.CleanText(in.Body.ExternalID),
+		Name: tenant.CleanText(in.Body.Name), ExternalID: tenant.CleanText(in.Body.ExternalID), Metadata: in.Body.Metadata,
 	})
 	if err != nil {
 		return nil, err
 	}
+	noteTenant(ctx, t.ID)
 	out := &createTenantOutput{Status: http.StatusOK, Body: t}
 	if created {
 		out.Status = http.StatusCreated
@@ -86,8 +156,12 @@ func (s *Server) createTenant(ctx context.Context, in *createTenantInput) (*crea
 }
 
 type listTenantsInput struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"Tenants in a page."`
-	Cursor string `query:"cursor" maxLength:"500" doc:"nextCursor of the page before."`
+	Limit     int            `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"Tenants in a page."`
+	Cursor    string         `query:"cursor" maxLength:"500" doc:"nextCursor of the page before."`
+	Search    string         `query:"q" maxLength:"200" doc:"Part of the name, the external id or the id; capitals do not matter." example:"padaria"`
+	Metadata  []string       `query:"metadata" maxItems:"5" doc:"Only tenants with these metadata: key=value, several separated by commas." example:"plan=pro"`
+	State     string         `query:"state" enum:"unpaired,pairing,connecting,online,backoff,logged_out,banned,outdated,conflict,stopped" doc:"Only tenants whose session is in this state, as it was stored last." example:"logged_out"`
+	Suspended optional[bool] `query:"suspended" doc:"Only tenants that are suspended, or only those that are not."`
 }
 
 // TenantList is the answer of GET /admin/tenants.
@@ -101,7 +175,20 @@ type listTenantsOutput struct {
 }
 
 func (s *Server) listTenants(ctx context.Context, in *listTenantsInput) (*listTenantsOutput, error) {
-	page, err := s.cfg.Store.List(ctx, tenant.Page{Limit: in.Limit, Cursor: in.Cursor})
+	q := tenant.Query{
+		Page: tenant.Page{Limit: in.Limit, Cursor: in.Cursor}, Search: in.Search, State: in.State, Suspended: in.Suspended.pointer(),
+	}
+	for _, pair := range in.Metadata {
+		key, value, found := strings.Cut(pair, "=")
+		if !found || !tenant.ValidMetadataKey(key) {
+			return nil, invalid("query.metadata", "expected key=value")
+		}
+		if q.Metadata == nil {
+			q.Metadata = make(map[string]string)
+		}
+		q.Metadata[key] = value
+	}
+	page, err := s.cfg.Store.List(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -131,23 +218,102 @@ func (s *Server) getTenant(ctx context.Context, in *tenantInput) (*tenantOutput,
 	return &tenantOutput{Body: t}, nil
 }
 
-// deleteTenant goes from the outside in: the session, the rows, then what this node remembers.
-func (s *Server) deleteTenant(ctx context.Context, in *tenantInput) (*struct{}, error) {
+// MetadataChange is what is to be changed of a tenant's metadata.
+type MetadataChange map[string]*string
+
+// Schema bounds the values; Resolve bounds the keys.
+func (MetadataChange) Schema(huma.Registry) *huma.Schema { return metadataSchema(true) }
+
+// ChangeTenant is the body of PATCH /admin/tenants/{tenantId}.
+type ChangeTenant struct {
+	Name       *string        `json:"name,omitempty" minLength:"1" maxLength:"200" doc:"The tenant's name." example:"Padaria do João"`
+	ExternalID *string        `json:"externalId,omitempty" maxLength:"200" doc:"Your own id of the tenant; empty for none." example:"customer-4711"`
+	Metadata   MetadataChange `json:"metadata,omitempty" doc:"Keys to set, or to remove: null."`
+}
+
+// Resolve checks what a schema cannot say.
+func (b *ChangeTenant) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
+	if b.Name == nil && b.ExternalID == nil && len(b.Metadata) == 0 {
+		return []error{&huma.ErrorDetail{Location: at.String(), Message: "expected at least one of name, externalId and metadata"}}
+	}
+	return metadataFaults(b.Metadata, at)
+}
+
+var _ huma.ResolverWithPath = (*ChangeTenant)(nil)
+
+type changeTenantInput struct {
+	TenantPath
+
+	Body ChangeTenant
+}
+
+func (s *Server) changeTenant(ctx context.Context, in *changeTenantInput) (*tenantOutput, error) {
 	id, err := in.id()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.cfg.Store.Get(ctx, id); err != nil {
+	var members []string
+	for member, there := range map[string]bool{
+		"name": in.Body.Name != nil, "externalId": in.Body.ExternalID != nil, "metadata": len(in.Body.Metadata) > 0,
+	} {
+		if there {
+			members = append(members, member)
+		}
+	}
+	slices.Sort(members)
+	noteDetail(ctx, "changed", strings.Join(members, ","))
+	t, err := s.cfg.Store.Change(ctx, id, tenant.Patch{Name: in.Body.Name, ExternalID: in.Body.ExternalID, Metadata: in.Body.Metadata})
+	if err != nil {
 		return nil, err
 	}
-	if err := s.cfg.Sessions.Remove(ctx, id); err != nil {
+	return &tenantOutput{Body: t}, nil
+}
+
+// suspendTenant goes from the outside in: from the first commit on the keys open nothing any more.
+func (s *Server) suspendTenant(ctx context.Context, in *tenantInput) (*tenantOutput, error) {
+	id, err := in.id()
+	if err != nil {
 		return nil, err
 	}
-	if err := s.cfg.Store.Delete(ctx, id); err != nil {
+	t, err := s.cfg.Store.Suspend(ctx, id)
+	if errors.Is(err, tenant.ErrOutcomeUnknown) {
+		_ = s.obeySuspension(context.WithoutCancel(ctx), id) // if it is suspended after all, its session ends now, not with the next call
+	}
+	if err != nil {
 		return nil, err
 	}
-	s.keys.forgetTenant(id)
-	s.streams.endTenant(id)
-	s.cfg.Metrics.Forget(string(id))
-	return nil, nil
+	// Store.KeysChanged says the same, a moment later: when this is answered, the tenant is shut out.
+	s.keys.forgetKeysOf(id)
+	s.streams.endTenant(id, errSuspended)
+	if err := s.cfg.Sessions.Suspend(ctx, id); err != nil {
+		return nil, err
+	}
+	return &tenantOutput{Body: t}, nil
+}
+
+// obeySuspension ends the session of a tenant that is suspended.
+func (s *Server) obeySuspension(ctx context.Context, id tenant.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, s.limits.ActionTimeout)
+	defer cancel()
+	t, err := s.cfg.Store.Get(ctx, id)
+	if err != nil || t.SuspendedAt == nil {
+		return err
+	}
+	return s.cfg.Sessions.Suspend(ctx, id)
+}
+
+func (s *Server) resumeTenant(ctx context.Context, in *tenantInput) (*tenantOutput, error) {
+	id, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.cfg.Store.Resume(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	s.keys.forgetKeysOf(id)
+	if err := s.cfg.Sessions.Resume(ctx, id); err != nil {
+		return nil, err
+	}
+	return &tenantOutput{Body: t}, nil
 }

@@ -12,13 +12,13 @@ import (
 func registerAttention(d *document, sessions Sessions) {
 	h := &attentionHandler{sessions: sessions}
 	tenantOperation(d, &operation{
-		id: "mark-chat-read", method: http.MethodPost, path: "/api/chats/{chatId}/read", tag: tagChats, deadline: deadlineAction,
+		id: "mark-chat-read", scope: tenant.ScopeSend, method: http.MethodPost, path: "/api/chats/{chatId}/read", tag: tagChats, deadline: deadlineAction,
 		summary:     "Mark a chat as read",
 		description: "Tells the senders of the chat's unread messages that they were read, up to the newest 1,000, and sets `unreadCount` to 0.",
 		problems:    []Code{codeChatNotFound, codeGatewayTimeout},
 	}, h.read)
 	tenantOperation(d, &operation{
-		id: "show-typing", method: http.MethodPost, path: "/api/chats/{chatId}/typing", tag: tagChats, deadline: deadlineAction,
+		id: "show-typing", scope: tenant.ScopeSend, method: http.MethodPost, path: "/api/chats/{chatId}/typing", tag: tagChats, deadline: deadlineAction,
 		summary: "Show that you are typing",
 		description: "Shows the other side that this account is typing or recording. It fades after some seconds, with `paused`, and with the " +
 			"next message.",

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -117,6 +116,11 @@ func (k *keyring) forget(id tenant.KeyID) {
 // forgetTenant drops what is kept of a deleted tenant's keys.
 func (k *keyring) forgetTenant(id tenant.ID) {
 	k.gone.Add(id, struct{}{})
+	k.forgetKeysOf(id)
+}
+
+// forgetKeysOf drops what is kept of a tenant's keys, which have changed all at once.
+func (k *keyring) forgetKeysOf(id tenant.ID) {
 	k.changes.Add(1)
 	for _, key := range k.known.Keys() {
 		if key.Tenant() == id {
@@ -124,6 +128,9 @@ func (k *keyring) forgetTenant(id tenant.ID) {
 		}
 	}
 }
+
+// welcome ends what forgetTenant has begun: the tenant has come back.
+func (k *keyring) welcome(id tenant.ID) { k.gone.Remove(id) }
 
 // isGone says that the tenant was deleted lately: nothing must be counted for it any more.
 func (k *keyring) isGone(id tenant.ID) bool { return k.gone.Contains(id) }
@@ -145,10 +152,11 @@ func presented(ctx huma.Context, inQuery bool) string {
 	return ctx.Query(queryKey)
 }
 
-// authenticateTenant lets a request pass that carries a valid API key, under the key's tenant (client API v2 §3).
-func (s *Server) authenticateTenant(inQuery bool) middleware {
+// authenticateTenant lets a request pass that carries a valid API key with the operation's scope, under the key's tenant (client
+// API v2 §3).
+func (s *Server) authenticateTenant(op *operation) middleware {
 	return func(ctx huma.Context, next func(huma.Context)) {
-		text := presented(ctx, inQuery)
+		text := presented(ctx, op.mayStream)
 		if text == "" {
 			answer(ctx, newProblem(codeMissingKey))
 			return
@@ -163,6 +171,12 @@ func (s *Server) authenticateTenant(inQuery bool) middleware {
 		id := key.ID.Tenant()
 		state := stateOf(ctx.Context())
 		state.tenant, state.key = id, key.ID
+		if !key.Scopes.Has(op.scope) {
+			p := newProblem(codeScope)
+			p.Scope = op.scope
+			answer(ctx, p)
+			return
+		}
 		next(huma.WithContext(ctx, tenant.NewContext(ctx.Context(), id)))
 	}
 }
@@ -181,6 +195,8 @@ func (s *Server) authProblem(ctx context.Context, err error) *Problem {
 	switch {
 	case errors.Is(err, tenant.ErrInvalidKey):
 		p = newProblem(codeInvalidKey)
+	case errors.Is(err, tenant.ErrSuspended):
+		p = newProblem(codeSuspended)
 	case errors.Is(err, context.Canceled):
 		p = newProblem(codeClientGone)
 	case errors.Is(err, tenant.ErrUnavailable), errors.Is(err, tenant.ErrClosed), errors.Is(err, context.DeadlineExceeded):
@@ -190,25 +206,6 @@ func (s *Server) authProblem(ctx context.Context, err error) *Problem {
 	}
 	logProblem(ctx, p, err)
 	return p
-}
-
-// authenticateAdmin lets a request pass that carries the admin key.
-func (s *Server) authenticateAdmin(ctx huma.Context, next func(huma.Context)) {
-	if !s.cfg.AdminKey.set {
-		answer(ctx, newProblem(codeMisconfigured).because("No admin key is configured."))
-		return
-	}
-	scheme, key, _ := strings.Cut(ctx.Header("Authorization"), " ")
-	if key = strings.TrimSpace(key); !strings.EqualFold(scheme, bearerWord) || key == "" {
-		ctx.SetHeader("WWW-Authenticate", bearerWord)
-		answer(ctx, newProblem(codeMissingKey).because("Send the admin key in the header Authorization: Bearer <admin key>."))
-		return
-	}
-	if !s.cfg.AdminKey.admits(key) {
-		answer(ctx, newProblem(codeInvalidKey).because("The admin key is not valid."))
-		return
-	}
-	next(ctx)
 }
 
 // answer writes a problem from within a middleware.

@@ -17,9 +17,9 @@ import (
 
 // registerChats registers the operations on chats (client API v2 §5).
 func registerChats(d *document) {
-	h := &chatHandler{limits: d.server.limits}
+	h := &chatHandler{limits: d.server.limits, public: d.server.cfg.PublicURL}
 	tenantOperation(d, &operation{
-		id: "list-chats", method: http.MethodGet, path: "/api/chats", tag: tagChats, deadline: deadlineNone,
+		id: "list-chats", scope: tenant.ScopeRead, method: http.MethodGet, path: "/api/chats", tag: tagChats, deadline: deadlineNone,
 		summary: "List chats",
 		description: "All chats, newest activity first, with their last messages. With `limit` in pages: pass `nextCursor` as `cursor` " +
 			"until there is none.",
@@ -29,13 +29,13 @@ func registerChats(d *document) {
 		},
 	}, h.list)
 	tenantOperation(d, &operation{
-		id: "get-chat", method: http.MethodGet, path: "/api/chats/{chatId}", tag: tagChats,
+		id: "get-chat", scope: tenant.ScopeRead, method: http.MethodGet, path: "/api/chats/{chatId}", tag: tagChats,
 		summary:  "Get a chat",
 		problems: []Code{codeChatNotFound},
 		response: exampleChat(),
-	}, getChat)
+	}, h.get)
 	tenantOperation(d, &operation{
-		id: "delete-chat", method: http.MethodDelete, path: "/api/chats/{chatId}", tag: tagChats,
+		id: "delete-chat", scope: tenant.ScopeManage, method: http.MethodDelete, path: "/api/chats/{chatId}", tag: tagChats,
 		summary: "Delete a chat here",
 		description: "Deletes the chat and its messages from the local database only; a group is not left. A later message, send or " +
 			"sync makes the chat anew, without the old messages.",
@@ -57,7 +57,10 @@ type listChatsInput struct {
 	Cursor   string          `query:"cursor" maxLength:"500" doc:"nextCursor of the page before."`
 }
 
-type chatHandler struct{ limits Limits }
+type chatHandler struct {
+	limits Limits
+	public string // the node's public URL
+}
 
 // list streams: an account may have tens of thousands of chats. The deadline of reads holds until the first of them is there;
 // then a client may take its time, as long as it takes something now and then.
@@ -92,6 +95,7 @@ func (h *chatHandler) list(ctx context.Context, t tenant.Handle, in *listChatsIn
 			if err != nil {
 				abort(ctx, err)
 			}
+			showJoinURL(ctx, h.public, &chat)
 			if !out.chat(&chat) {
 				break
 			}
@@ -185,7 +189,7 @@ type chatInput struct {
 	ChatPath
 }
 
-func getChat(ctx context.Context, t tenant.Handle, in *chatInput) (*chatOutput, error) {
+func (h *chatHandler) get(ctx context.Context, t tenant.Handle, in *chatInput) (*chatOutput, error) {
 	id, err := in.ChatID.id()
 	if err != nil {
 		return nil, err
@@ -194,6 +198,7 @@ func getChat(ctx context.Context, t tenant.Handle, in *chatInput) (*chatOutput, 
 	if err != nil {
 		return nil, err
 	}
+	showJoinURL(ctx, h.public, &chat)
 	return &chatOutput{Body: chat}, nil
 }
 

@@ -34,7 +34,10 @@ func (s *Server) newTenantDocument() *document {
 	d.huma = s.newHuma(d.title, tenantDescription, []*huma.Tag{
 		{Name: tagServer, Description: "Whether the server and its connection to WhatsApp work."},
 		{Name: tagChats, Description: "Conversations with groups and persons."},
+		{Name: tagGroups, Description: "What only groups have: participants, names, settings, invitations."},
 		{Name: tagMessages, Description: "Messages of a chat."},
+		{Name: tagContacts, Description: "Persons: their names, pictures and presence, and whom the account blocks."},
+		{Name: tagProfile, Description: "What others see of the account."},
 		{Name: tagEvents, Description: "What happens, as it happens: WebSocket and journal."},
 	}, map[string]*huma.SecurityScheme{
 		schemeKey:   {Type: "apiKey", In: "header", Name: headerKey, Description: "Your API key: `wf_<key id>_<secret>`."},
@@ -49,9 +52,13 @@ func (s *Server) newAdminDocument() *document {
 		{Name: tagTenants, Description: "Customers of the operator; each has keys and at most one WhatsApp identity."},
 		{Name: tagKeys, Description: "API keys of a tenant. Several may be live at once, for rotation with overlap."},
 		{Name: tagSession, Description: "A tenant's connection to WhatsApp."},
+		{Name: tagUsage, Description: "What tenants used, by day, for billing."},
+		{Name: tagOperators, Description: "Keys of operators and programs, and the log of what was done with them."},
+		{Name: tagNode, Description: "The process itself."},
 		{Name: tagPairing, Description: "Linking a tenant's WhatsApp account, by QR code or by pairing code."},
+		{Name: tagMoves, Description: "Tenants leave for another node, and come from one, with all that they own."},
 	}, map[string]*huma.SecurityScheme{
-		schemeAdmin: {Type: "http", Scheme: "bearer", Description: "The operator's admin key."},
+		schemeAdmin: {Type: "http", Scheme: "bearer", Description: "An admin key: `wfa_<key id>_<secret>`, or the one that the node was started with."},
 	})
 	return d
 }
@@ -60,12 +67,18 @@ func (s *Server) newAdminDocument() *document {
 const (
 	tagServer   = "Server"
 	tagChats    = "Chats"
+	tagGroups   = "Groups"
 	tagMessages = "Messages"
 	tagEvents   = "Events"
 	tagTenants  = "Tenants"
 	tagKeys     = "API keys"
 	tagSession  = "Session"
 	tagPairing  = "Pairing"
+	tagMoves    = "Moving"
+
+	tagUsage     = "Usage"
+	tagOperators = "Operators"
+	tagNode      = "Node"
 )
 
 const tenantDescription = `Programmatic access to one WhatsApp account, chat by chat.
@@ -74,13 +87,18 @@ Send your API key in the header ` + "`X-API-Key`" + `. Problems are [RFC 9457](h
 	"`error`" + ` is the specification's text and whose ` + "`code`" + ` is for programs. Times are RFC 3339 in UTC. ` +
 	"`503 SERVICE_UNAVAILABLE`" + ` carries ` + "`Retry-After`" + `; call ` + "`GET /api/status`" + ` and try again with growing delays.
 
-Clients must set time-outs: 5 s for local reads, 30 s for a WhatsApp action. Answers of this server come before that; only
+Clients must set time-outs: 5 s for local reads, 30 s for a WhatsApp action, 90 s for what takes several; each operation says which is its
+own. Answers of this server come before that; only
 ` +
 	"`GET /api/events?wait=`" + ` is held back for up to the seconds that it asks for, 60 at most: wait 5 s longer than those.`
 
 const adminDescription = `For the operator: tenants, their API keys, their sessions and the pairing of their accounts.
 
-Send the admin key as ` + "`Authorization: Bearer <admin key>`" + `. Beside this API the node serves, without a key, ` +
+Send an admin key as ` + "`Authorization: Bearer <admin key>`" + `. Each has a role: an ` + "`owner`" + ` may do everything, an ` +
+	"`operator`" + ` everything but see and change admin keys, a ` + "`viewer`" + ` look at what is no secret; each operation says what it needs. The key that ` +
+	`the node was started with is an owner's. Whatever is changed here, or was to be, is in the audit log.
+
+Beside this API the node serves, without a key, ` +
 	"`/livez`" + ` (the process serves), ` + "`/readyz`" + ` (it may get traffic: 200 or 503) and ` + "`/metrics`" + ` (OpenMetrics).`
 
 func (s *Server) newHuma(title, description string, tags []*huma.Tag, schemes map[string]*huma.SecurityScheme) huma.API {
@@ -89,6 +107,7 @@ func (s *Server) newHuma(title, description string, tags []*huma.Tag, schemes ma
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", ""
 	cfg.Formats = map[string]huma.Format{jsonType: huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat} // "json": of …+json
 	cfg.RejectUnknownQueryParameters = true
+	cfg.Components.Schemas = huma.NewMapRegistry(schemaPrefix, schemaName)
 	cfg.Info.Description = description
 	cfg.Tags = tags
 	cfg.Components.SecuritySchemes = schemes
@@ -112,15 +131,18 @@ func (d *document) security(op *operation) []map[string][]string {
 
 func (d *document) authenticate(op *operation) middleware {
 	if d.forTenants {
-		return d.server.authenticateTenant(op.mayStream)
+		return d.server.authenticateTenant(op)
 	}
-	return d.server.authenticateAdmin
+	return d.server.authenticateAdmin(op)
 }
 
 // publish serves the finished document and its page, without a key. The 3.0 form is for generators that know no 3.1.
 func (d *document) publish(mux *http.ServeMux) error {
 	api := d.huma.OpenAPI()
 	relax(api)
+	if err := tidy(api); err != nil {
+		return fmt.Errorf("tidy the document of %s: %w", d.title, err)
+	}
 	for _, form := range []struct {
 		name, contentType string
 		render            func() ([]byte, error)
@@ -166,7 +188,7 @@ func relax(api *huma.OpenAPI) {
 				continue
 			}
 			for _, media := range op.RequestBody.Content {
-				strict[strings.TrimPrefix(media.Schema.Ref, schemaPrefix)] = true
+				markStrict(api, media.Schema, strict)
 			}
 		}
 	}
@@ -180,6 +202,21 @@ func relax(api *huma.OpenAPI) {
 			}
 		}
 	}
+}
+
+// markStrict notes a request's schema and all that it is made of.
+func markStrict(api *huma.OpenAPI, schema *huma.Schema, strict map[string]bool) {
+	if schema == nil {
+		return
+	}
+	if name := strings.TrimPrefix(schema.Ref, schemaPrefix); schema.Ref != "" && !strict[name] {
+		strict[name] = true
+		markStrict(api, api.Components.Schemas.Map()[name], strict)
+	}
+	for _, property := range schema.Properties {
+		markStrict(api, property, strict)
+	}
+	markStrict(api, schema.Items, strict)
 }
 
 const schemaPrefix = "#/components/schemas/"

@@ -15,7 +15,7 @@ type eventHandler struct{ streams *streams }
 func registerEvents(d *document, st *streams) {
 	h := &eventHandler{streams: st}
 	tenantOperation(d, &operation{
-		id: "list-events", method: http.MethodGet, path: "/api/events", tag: tagEvents, deadline: deadlineNone,
+		id: "list-events", scope: tenant.ScopeRead, method: http.MethodGet, path: "/api/events", tag: tagEvents, deadline: deadlineNone,
 		summary: "Read the journal of events",
 		description: "Events after a number, oldest first; the same that the WebSocket carries. Go on with `after` set to `next`. With `wait` " +
 			"an empty answer is held back until something happens or the time is over.\n\n" +
@@ -41,10 +41,10 @@ type eventListOutput struct {
 }
 
 type listEventsInput struct {
-	After int64              `query:"after" minimum:"0" doc:"Only events with a greater number." example:"40"`
-	Limit int                `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"The most events to answer."`
-	Types []tenant.EventType `query:"types" maxItems:"32" doc:"Only events of these types, separated by commas." example:"message.received"`
-	Wait  int                `query:"wait" minimum:"0" maximum:"60" doc:"Seconds to wait when there is none."`
+	After int64           `query:"after" minimum:"0" doc:"Only events with a greater number." example:"40"`
+	Limit int             `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"The most events to answer."`
+	Types []journaledType `query:"types" maxItems:"32" doc:"Only events of these types, separated by commas." example:"message.received"`
+	Wait  int             `query:"wait" minimum:"0" maximum:"60" doc:"Seconds to wait when there is none."`
 }
 
 func (h *eventHandler) list(ctx context.Context, t tenant.Handle, in *listEventsInput) (*eventListOutput, error) {
@@ -117,7 +117,7 @@ func readEvents(ctx context.Context, t tenant.Handle, in *listEventsInput) (*Eve
 			list.Gap = list.Gap || event.Seq > list.Next+1 // retention overtook us
 			list.Next = event.Seq
 			list.Latest = max(list.Latest, event.Seq)
-			if len(in.Types) == 0 || slices.Contains(in.Types, event.Type) {
+			if len(in.Types) == 0 || slices.Contains(in.Types, journaledType(event.Type)) {
 				list.Events = append(list.Events, event)
 			}
 		}

@@ -85,8 +85,11 @@ func (o *optional[T]) pointer() *T {
 	return &o.value
 }
 
+// repeatable is the one parameter that may be repeated: proxies drop the body of a DELETE.
+const repeatable = "participants"
+
 // checkQuery refuses a query that Huma would read in part: it takes a bad escape for no parameter and the first of several for
-// all of them. No parameter of ours may be repeated; lists are separated by commas.
+// all of them. No other parameter of ours may be repeated; lists are separated by commas.
 func checkQuery(ctx huma.Context, next func(huma.Context)) {
 	u := ctx.URL()
 	seen := make(map[string]bool)
@@ -103,7 +106,7 @@ func checkQuery(ctx huma.Context, next func(huma.Context)) {
 			answer(ctx, newProblem(codeBadRequest).because("The query has a percent sign that starts no escape: write %25 for a percent sign."))
 			return
 		}
-		if seen[name] {
+		if seen[name] && name != repeatable {
 			answer(ctx, invalid("query."+name, "expected once"))
 			return
 		}
@@ -114,10 +117,13 @@ func checkQuery(ctx huma.Context, next func(huma.Context)) {
 
 // Resolve checks what a schema cannot say of a text. It leaves the empty one to the schema.
 func (b *SendMessage) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
-	if fault := textFault(b.Message); fault != "" {
-		return []error{&huma.ErrorDetail{Location: at.With("message"), Message: fault}}
+	faults := b.choiceFaults(at)
+	if b.Message != nil {
+		if fault := textFault(*b.Message); fault != "" {
+			faults = append(faults, fieldFault(at.With("message"), fault))
+		}
 	}
-	return nil
+	return faults
 }
 
 var _ huma.ResolverWithPath = (*SendMessage)(nil)

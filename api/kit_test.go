@@ -45,6 +45,7 @@ type node struct {
 	url      string
 	store    *tenantsql.Store
 	fleet    *fleet
+	server   *api.Server
 	registry *prometheus.Registry
 	logs     *logs
 	stop     func() // ends Run and waits for it
@@ -71,6 +72,7 @@ func start(tb testing.TB, options ...config) *node {
 	}
 	server, err := api.New(cfg)
 	require.NoError(tb, err)
+	n.server = server
 
 	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	var running, serving sync.WaitGroup
@@ -266,7 +268,15 @@ type fleet struct {
 	pairing *session.PairingView
 	changed chan struct{} // closed and replaced when the pairing changes
 	removed []tenant.ID
-	live    chan tenant.Event // what every stream shares
+	views   []*session.View
+	// departed are those that were exported to run elsewhere.
+	departed []tenant.ID
+	live     chan tenant.Event // what every stream shares
+	people   *people
+	keys     keys
+	usage    session.Usage
+	noFiles  error // why no file may come
+	onView   func()
 }
 
 var _ api.Sessions = (*fleet)(nil)
@@ -278,7 +288,7 @@ func newFleet(store *tenantsql.Store) *fleet {
 	}
 	return &fleet{
 		store: store, view: session.View{State: session.Online, Since: time.Now()}, changed: make(chan struct{}),
-		live: make(chan tenant.Event, 1), spool: files, files: make(map[tenant.MessageID][]byte),
+		live: make(chan tenant.Event, 1), people: newPeople(), spool: files, files: make(map[tenant.MessageID][]byte),
 	}
 }
 
@@ -292,6 +302,12 @@ func (f *fleet) set(change func(*fleet)) {
 }
 
 func (f *fleet) View(_ context.Context, id tenant.ID) (session.View, error) {
+	f.mu.Lock()
+	onView := f.onView
+	f.mu.Unlock()
+	if onView != nil {
+		onView()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.panics {
@@ -451,11 +467,27 @@ func (f *fleet) Logout(_ context.Context, id tenant.ID) (session.View, error) {
 	return f.act(id, session.LoggedOut)
 }
 
-func (f *fleet) Remove(_ context.Context, id tenant.ID) error {
+func (f *fleet) Remove(_ context.Context, id tenant.ID) (tenant.DeviceFate, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.removed = append(f.removed, id)
-	return f.fail
+	return tenant.DeviceUnlinked, f.fail
+}
+
+func (f *fleet) Suspend(_ context.Context, id tenant.ID) error {
+	_, err := f.act(id, session.Stopped)
+	return err
+}
+
+func (f *fleet) Resume(_ context.Context, id tenant.ID) error {
+	_, err := f.act(id, session.Online)
+	return err
+}
+
+func (f *fleet) Views() []*session.View {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]*session.View{}, f.views...)
 }
 
 // raw sends bytes as they are and reads one answer.

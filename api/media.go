@@ -19,20 +19,21 @@ import (
 type mediaHandler struct {
 	sessions Sessions
 	limits   Limits
+	meter    *meter
 }
 
 // registerMedia registers the operations on messages' files.
 func registerMedia(d *document, sessions Sessions) {
-	h := &mediaHandler{sessions: sessions, limits: d.server.limits}
+	h := &mediaHandler{sessions: sessions, limits: d.server.limits, meter: d.server.meter}
 	tenantOperation(d, &operation{
-		id: "get-message-media", method: http.MethodGet, path: "/api/chats/{chatId}/messages/{messageId}/media", tag: tagMessages,
+		id: "get-message-media", scope: tenant.ScopeRead, method: http.MethodGet, path: "/api/chats/{chatId}/messages/{messageId}/media", tag: tagMessages,
 		deadline: deadlineMulti,
 		summary:  "Fetch a message's file",
 		description: "The file of a message, sent or received: fetched from WhatsApp, decrypted, and verified before its first byte is answered. " +
 			"When WhatsApp has dropped the file, the phone is asked to upload it again. Ranges (`Range`), `HEAD` and `If-None-Match` are " +
 			"supported; `ETag` is the file's hash.",
 		problems: []Code{
-			codeChatNotFound, codeMessageNotFound, codeNoMedia, codeMediaGone, codeRange, codeMediaDamaged, codeTransfer, codeGatewayTimeout,
+			codeChatNotFound, codeMessageNotFound, codeNoMedia, codeMediaGone, codeRange, codeMediaDamaged, codeTransfer, codeGatewayTimeout, codePhoneSilent,
 		},
 		adjust: func(op *huma.Operation, _ huma.Registry) {
 			content := map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}
@@ -42,7 +43,7 @@ func registerMedia(d *document, sessions Sessions) {
 		},
 	}, h.file)
 	tenantOperation(d, &operation{
-		id: "get-message-thumbnail", method: http.MethodGet, path: "/api/chats/{chatId}/messages/{messageId}/media/thumbnail", tag: tagMessages,
+		id: "get-message-thumbnail", scope: tenant.ScopeRead, method: http.MethodGet, path: "/api/chats/{chatId}/messages/{messageId}/media/thumbnail", tag: tagMessages,
 		summary:     "Fetch the small picture of a message's file",
 		description: "The picture that the sender gave with the file, from the local database; 404 when there is none.",
 		problems:    []Code{codeChatNotFound, codeMessageNotFound, codeNoMedia},
@@ -127,6 +128,9 @@ func (h *mediaHandler) file(ctx context.Context, t tenant.Handle, in *fileInput)
 	file, err := h.sessions.FetchFile(ctx, t.ID(), &m)
 	if err != nil {
 		return nil, err
+	}
+	if size, err := file.Size(); err == nil {
+		h.meter.fetched(t.ID(), size)
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		defer file.Discard()

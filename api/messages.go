@@ -17,7 +17,7 @@ type messageHandler struct{ sessions Sessions }
 func registerMessages(d *document, sessions Sessions) {
 	h := &messageHandler{sessions: sessions}
 	tenantOperation(d, &operation{
-		id: "list-messages", method: http.MethodGet, path: "/api/chats/{chatId}/messages", tag: tagMessages,
+		id: "list-messages", scope: tenant.ScopeRead, method: http.MethodGet, path: "/api/chats/{chatId}/messages", tag: tagMessages,
 		summary: "List messages of a chat",
 		description: "Messages from the local database, newest first, whatever the state of the connection. Pass `nextCursor` as `cursor` " +
 			"for older ones, until there is none.",
@@ -25,15 +25,16 @@ func registerMessages(d *document, sessions Sessions) {
 		response: MessageList{Messages: []tenant.Message{exampleMessage()}},
 	}, listMessages)
 	tenantOperation(d, &operation{
-		id: "send-message", method: http.MethodPost, path: "/api/chats/{chatId}/messages", tag: tagMessages,
+		id: "send-message", scope: tenant.ScopeSend, method: http.MethodPost, path: "/api/chats/{chatId}/messages", tag: tagMessages,
 		deadline: deadlineAction, status: http.StatusCreated,
 		summary: "Send a message",
 		files:   (&uploads{server: d.server, sessions: sessions}).take,
-		description: "Sends a text (JSON) or a file (multipart/form-data) and answers with the stored message once WhatsApp has it. A person who has no chat yet is looked up on " +
+		once:    true,
+		description: "Sends a text, a place or a contact card (JSON: exactly one of `message`, `location`, `contact`) or a file (multipart/form-data) and answers with the stored message once WhatsApp has it. A person who has no chat yet is looked up on " +
 			"WhatsApp first: 404 when the number is not registered. When WhatsApp does not answer in time, the message stays stored as " +
 			"`pending`, goes out again under the same id, and the answer is 504 with its `messageId`.",
-		problems: []Code{codeChatNotFound, codeMessageNotFound, codeMessageRejected, codeTransfer, codeGatewayTimeout},
-		request:  SendMessage{Message: "Hello from API"},
+		problems: []Code{codeChatNotFound, codeMessageNotFound, codeForbidden, codeMessageRejected, codeTransfer, codeGatewayTimeout},
+		request:  SendMessage{Message: new("Hello from API")},
 		response: exampleMessage(),
 	}, h.send)
 }
@@ -84,11 +85,15 @@ func unixMilli(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// SendMessage is the body of a send.
+// SendMessage is the body of a send: a text, a place or a contact card.
 type SendMessage struct {
-	Message  string           `json:"message" minLength:"1" maxLength:"65536" doc:"The text." example:"Hello from API"`
+	Message  *string          `json:"message,omitempty" nullable:"false" minLength:"1" maxLength:"65536" doc:"The text." example:"Hello from API"`
 	ReplyTo  tenant.MessageID `json:"replyTo,omitempty" minLength:"1" maxLength:"128" pattern:"^[!-~]+$" patternDescription:"a message id" doc:"The id of a message of the same chat that this one answers." example:"3EB0C767D097B7C7C8F5"`
 	Mentions []personIDText   `json:"mentions,omitempty" maxItems:"1024" nullable:"false" doc:"Who is mentioned; write @ and the number into the text, too." example:"5511999990001@c.us"`
+
+	Location  *SendLocation `json:"location,omitempty" nullable:"false" doc:"A place, instead of a text."`
+	Contact   *SendContact  `json:"contact,omitempty" nullable:"false" doc:"A contact card, instead of a text."`
+	Forwarded bool          `json:"forwarded,omitempty" doc:"Marks the message as forwarded."`
 }
 
 type sendInput struct {
@@ -110,8 +115,13 @@ func (h *messageHandler) send(ctx context.Context, t tenant.Handle, in *sendInpu
 	if err != nil {
 		return nil, invalid("body.mentions", err.Error())
 	}
-	message, err := h.sessions.SendText(ctx, t.ID(), chat, session.TextMessage{
-		Text: tenant.CleanText(in.Body.Message), ReplyTo: in.Body.ReplyTo, Mentions: mentions,
+	message, err := sendOnce(ctx, h.sessions, t.ID(), in.Body, func(ctx context.Context) (tenant.Message, error) {
+		if in.Body.Message == nil {
+			return h.sendContent(ctx, t.ID(), chat, &in.Body)
+		}
+		return h.sessions.SendText(ctx, t.ID(), chat, session.TextMessage{
+			Text: tenant.CleanText(*in.Body.Message), ReplyTo: in.Body.ReplyTo, Mentions: mentions, Forwarded: in.Body.Forwarded,
+		})
 	})
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -23,8 +24,17 @@ type requestState struct {
 	route     string    // the route's pattern, never the raw path: that holds numbers of people
 	tenant    tenant.ID // once authenticated
 	key       tenant.KeyID
-	quiet     bool // probes and scrapes are logged at debug
-	streamed  bool // it lasts as long as the client likes, which says nothing about how fast we answer
+	quiet     bool         // probes and scrapes are logged at debug
+	accept    string       // what the client would like, which Huma must not see
+	origin    string       // scheme and host, as the client wrote them
+	client    netip.Addr   // who asks, beyond trusted proxies
+	once      *onceRequest // nil without an idempotency key
+	actor     string       // the admin key's id, or one of tenant.Actor…
+	role      tenant.AdminRole
+	audit     tenant.AuditOutcome // what handlers add to the audit log
+	code      Code                // of the problem that was answered
+	leave     func()              // ends that the request counts as one under way; nil: it does not
+	streamed  bool                // it lasts as long as the client likes, which says nothing about how fast we answer
 	log       *slog.Logger
 }
 
@@ -40,11 +50,21 @@ func stateOf(ctx context.Context) *requestState {
 
 const operationOther = "other"
 
-// ServeHTTP gives each request an id, answers, recovers, logs, counts.
+// ServeHTTP serves what the public address has: everything, unless the admin API has an address of its own.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.cfg.SeparateAdmin {
+		s.serve(w, r, facePublic)
+		return
+	}
+	s.serve(w, r, faceWhole)
+}
+
+// serve gives each request an id, answers, recovers, logs, counts.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, at face) {
 	start := time.Now()
 	state := &requestState{id: requestID(r.Header.Get(headerRequestID)), operation: operationOther}
 	state.log = s.cfg.Log.With(slog.String("request_id", state.id))
+	state.accept, state.origin, state.client = r.Header.Get("Accept"), originOf(r), s.clientOf(r)
 	r = r.WithContext(context.WithValue(r.Context(), stateKey{}, state))
 	rec := &recorder{ResponseWriter: w}
 
@@ -57,12 +77,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	defer s.finish(rec, r, state, start)
 	defer s.contain(rec, r, state)
-	s.route(rec, r, state)
+	s.route(rec, r, state, at)
 }
 
 // route finds the route and answers what has none.
-func (s *Server) route(w http.ResponseWriter, r *http.Request, state *requestState) {
-	if unclean(r.URL.EscapedPath()) {
+func (s *Server) route(w http.ResponseWriter, r *http.Request, state *requestState, at face) {
+	if unclean(r.URL.EscapedPath()) || !at.shows(r.URL.Path) {
 		newProblem(codeNotFound).write(w, r)
 		return
 	}
@@ -137,6 +157,7 @@ func (s *Server) finish(w *recorder, r *http.Request, state *requestState, start
 	if state.tenant != "" {
 		attrs = append(attrs, slog.String("tenant", string(state.tenant)))
 		if !s.keys.isGone(state.tenant) {
+			s.meter.call(state.tenant, state.key, start)
 			s.cfg.Metrics.HTTP.Request(string(state.tenant), statusClass(status))
 		}
 	}

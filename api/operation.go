@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -40,6 +41,15 @@ func (l *Limits) of(d deadline) time.Duration {
 	return l.ReadTimeout
 }
 
+// patience is the time-out that clients are told to set: a little more than the deadline.
+func (o *operation) patience() string {
+	text := map[deadline]string{deadlineRead: "Time-out: 5 s.", deadlineAction: "Time-out: 30 s.", deadlineMulti: "Time-out: 90 s."}[o.deadline]
+	if o.files != nil {
+		text += " With a file: 90 s from when it has been sent."
+	}
+	return text
+}
+
 // operation is all there is to say about an endpoint.
 type operation struct {
 	id          string // fixed: SDKs name their methods after it
@@ -58,8 +68,14 @@ type operation struct {
 	mayStream bool
 	// files takes bodies that are forms with a file, and returns the body of the answer; JSON goes to the handler.
 	files func(ctx huma.Context) (any, error)
+	// once takes idempotency keys.
+	once bool
 	// public needs no key.
 	public bool
+	// scope is what a tenant's key must have; every operation of theirs that needs a key has one.
+	scope tenant.Scope
+	// role is what an admin key must have; empty: that of a viewer for what only reads, of an operator for the rest.
+	role tenant.AdminRole
 	// adjust changes the declaration last, for what the rest cannot say.
 	adjust func(op *huma.Operation, schemas huma.Registry)
 }
@@ -86,11 +102,22 @@ func register[I, O any](d *document, op *operation, handler func(ctx context.Con
 		Responses:       map[string]*huma.Response{},
 		Middlewares:     huma.Middlewares{d.server.enter(op)},
 	}
+	declared.Description = strings.Trim(op.description+"\n\n"+d.conditions(op), "\n")
 	if !op.public {
+		declared.Extensions = map[string]any{d.extension(): d.needs(op)}
 		declared.Middlewares = append(declared.Middlewares, d.authenticate(op))
 		declared.Security = d.security(op)
+		if d.forTenants {
+			declared.Middlewares = append(declared.Middlewares, d.server.limit)
+		}
+	}
+	if !d.forTenants && !op.public && op.method != http.MethodGet {
+		declared.Middlewares = append(declared.Middlewares, d.server.audited(op))
 	}
 	declared.Middlewares = append(declared.Middlewares, checkQuery)
+	if op.once {
+		declared.Middlewares = append(declared.Middlewares, readKey)
+	}
 	if op.files != nil {
 		declared.Middlewares = append(declared.Middlewares, d.multipart(op))
 	}
@@ -113,10 +140,59 @@ func register[I, O any](d *document, op *operation, handler func(ctx context.Con
 		}
 		return out, nil
 	})
+	if op.once {
+		describeKey(operationOf(d.huma.OpenAPI().Paths[op.path], op.method))
+	}
 	if op.files != nil {
 		describeForm(operationOf(d.huma.OpenAPI().Paths[op.path], op.method))
 	}
 	d.exemplify(op, codes)
+}
+
+// needs is the scope or the role that an operation asks of its caller's key.
+func (d *document) needs(op *operation) string {
+	switch {
+	case d.forTenants && op.scope == "":
+		panic("operation " + op.id + " needs a scope: tenant.ScopeRead, ScopeSend or ScopeManage")
+	case d.forTenants:
+		return string(op.scope)
+	default:
+		return string(op.needed())
+	}
+}
+
+// extension is where the documents say so for programs.
+func (d *document) extension() string {
+	if d.forTenants {
+		return "x-scope"
+	}
+	return "x-role"
+}
+
+// needed is the role that an admin operation needs.
+func (o *operation) needed() tenant.AdminRole {
+	switch {
+	case o.role != "":
+		return o.role
+	case o.method == http.MethodGet:
+		return tenant.RoleViewer
+	default:
+		return tenant.RoleOperator
+	}
+}
+
+// conditions are what a caller must have and how long it must wait.
+func (d *document) conditions(op *operation) string {
+	switch {
+	case !d.forTenants && op.public:
+		return ""
+	case !d.forTenants:
+		return "Role: `" + d.needs(op) + "`."
+	case op.public:
+		return op.patience()
+	default:
+		return strings.TrimSpace("Scope: `" + d.needs(op) + "`. " + op.patience())
+	}
 }
 
 // codes are all codes that an operation can answer, by status.
@@ -125,11 +201,19 @@ func (d *document) codes(op *operation, body bool) []Code {
 	codes = append(codes, codeInternal, codeBadRequest, codeValidation) // of the query: see checkQuery
 	if !op.public {
 		codes = append(codes, codeMissingKey, codeInvalidKey, codeMisconfigured, codeUnavailable)
+		if d.forTenants {
+			codes = append(codes, codeSuspended, codeScope, codeRateLimited)
+		} else {
+			codes = append(codes, codeRole)
+		}
+	}
+	if op.once {
+		codes = append(codes, onceCodes()...)
 	}
 	if body {
 		codes = append(codes, codeMalformedJSON, codeRequestTimeout, codeTooLarge, codeUnsupportedMedia)
 	}
-	slices.SortFunc(codes, func(a, b Code) int { return a.fault().status - b.fault().status })
+	slices.SortStableFunc(codes, func(a, b Code) int { return a.fault().status - b.fault().status })
 	return slices.Compact(codes)
 }
 
@@ -140,6 +224,7 @@ func (d *document) problem(ctx context.Context, op *operation, err error) *Probl
 		p = newProblem(codeUnavailable) // it was the database that took too long, not WhatsApp
 	}
 	logProblem(ctx, p, err)
+	d.server.countLimit(ctx, p)
 	return p
 }
 

@@ -130,7 +130,7 @@ func TestTheMethodsOfARouteAreListed(t *testing.T) {
 	t.Parallel()
 	n := start(t)
 	allow := n.call(http.MethodPut, "/api/chats/"+ana, nil).problem(405, "METHOD_NOT_ALLOWED", "METHOD_NOT_ALLOWED").header.Get("Allow")
-	require.Equal(t, "DELETE, GET, HEAD", allow)
+	require.Equal(t, "DELETE, GET, HEAD, PATCH", allow)
 }
 
 func TestEveryInvalidFieldIsListed(t *testing.T) {

@@ -3,6 +3,9 @@ package api
 import (
 	"context"
 	"net/http"
+	"unicode"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/wafleet/wafleet/session"
 	"github.com/wafleet/wafleet/tenant"
@@ -16,26 +19,26 @@ func registerRevisions(d *document, sessions Sessions) {
 	edited := exampleMessage()
 	edited.EditedAt = new(exampleTime())
 	tenantOperation(d, &operation{
-		id: "edit-message", method: http.MethodPatch, path: messagePath, tag: tagMessages, deadline: deadlineAction,
+		id: "edit-message", scope: tenant.ScopeSend, method: http.MethodPatch, path: messagePath, tag: tagMessages, deadline: deadlineAction,
 		summary: "Edit a message",
 		description: "Replaces the text of a message that this account sent no longer than 15 minutes ago. When WhatsApp does not answer in " +
 			"time (504), it may have taken the edit, and nothing has changed here: edit again.",
-		problems: append(revisionProblems(), codeForbidden, codeEditWindow, codeMessageDeleted, codeNotAText),
+		problems: append(revisionProblems(), codeEditWindow, codeMessageDeleted, codeNotAText),
 		request:  EditMessage{Message: "Hello from API"},
 		response: edited,
 	}, h.edit)
 	tenantOperation(d, &operation{
-		id: "delete-message", method: http.MethodDelete, path: messagePath, tag: tagMessages, deadline: deadlineAction,
+		id: "delete-message", scope: tenant.ScopeSend, method: http.MethodDelete, path: messagePath, tag: tagMessages, deadline: deadlineAction,
 		summary: "Delete a message for everyone",
-		description: "Deletes a message that this account sent, of any type, for everyone. It stays in the list, without its content and with " +
+		description: "Deletes a message that this account sent, of any type, for everyone; in a group whose admin it is, anybody's. It stays in the list, without its content and with " +
 			"`deletedAt`; deleting it again changes nothing. When WhatsApp does not answer in time (504), it may have deleted the message, and " +
 			"nothing has changed here: delete again.",
-		problems: append(revisionProblems(), codeForbidden),
+		problems: revisionProblems(),
 	}, h.delete)
 	reacted := exampleMessage()
 	reacted.Reactions = []tenant.Reaction{{SenderID: reacted.SenderID, Emoji: "👍", Timestamp: exampleTime()}}
 	tenantOperation(d, &operation{
-		id: "react-to-message", method: http.MethodPut, path: messagePath + "/reactions", tag: tagMessages, deadline: deadlineAction,
+		id: "react-to-message", scope: tenant.ScopeSend, method: http.MethodPut, path: messagePath + "/reactions", tag: tagMessages, deadline: deadlineAction,
 		summary:     "React to a message",
 		description: "Puts this account's reaction to a message, in the place of the one before.",
 		problems:    append(revisionProblems(), codeMessageDeleted),
@@ -43,7 +46,7 @@ func registerRevisions(d *document, sessions Sessions) {
 		response:    reacted,
 	}, h.react)
 	tenantOperation(d, &operation{
-		id: "delete-reaction", method: http.MethodDelete, path: messagePath + "/reactions", tag: tagMessages, deadline: deadlineAction,
+		id: "delete-reaction", scope: tenant.ScopeSend, method: http.MethodDelete, path: messagePath + "/reactions", tag: tagMessages, deadline: deadlineAction,
 		summary:     "Take a reaction back",
 		description: "Takes this account's reaction to a message back, if there is one.",
 		problems:    append(revisionProblems(), codeMessageDeleted),
@@ -52,7 +55,7 @@ func registerRevisions(d *document, sessions Sessions) {
 
 // revisionProblems are those of all that is done to messages.
 func revisionProblems() []Code {
-	return []Code{codeChatNotFound, codeMessageNotFound, codeActionRejected, codeGatewayTimeout}
+	return []Code{codeChatNotFound, codeMessageNotFound, codeForbidden, codeActionRejected, codeGatewayTimeout}
 }
 
 // MessagePath is the part of a request that names a message.
@@ -87,6 +90,18 @@ type EditMessage struct {
 type React struct {
 	Emoji string `json:"emoji" minLength:"1" maxLength:"32" doc:"The reaction: one emoji." example:"👍"`
 }
+
+// Resolve checks what a schema cannot say.
+func (r *React) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
+	for _, char := range r.Emoji {
+		if unicode.IsLetter(char) || unicode.IsSpace(char) || unicode.IsControl(char) {
+			return []error{&huma.ErrorDetail{Location: at.With("emoji"), Message: "expected one emoji"}}
+		}
+	}
+	return nil
+}
+
+var _ huma.ResolverWithPath = (*React)(nil)
 
 type revisionHandler struct{ sessions Sessions }
 

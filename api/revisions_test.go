@@ -94,6 +94,12 @@ func TestWhatCannotBeDoneToAMessageIsSaid(t *testing.T) {
 		}
 	}
 	a.fleet.set(func(f *fleet) { f.sendErr = nil })
+	for _, emoji := range []string{"abc", "é", "👍 👍", "1\u0000"} {
+		a.send("PUT", reactions, map[string]string{"emoji": emoji}).problem(422, "Validation error", "VALIDATION_ERROR")
+	}
+	for _, emoji := range []string{"❤️", "1️⃣", "🇧🇷", "👨‍👩‍👧", "🤦🏽‍♂️"} {
+		a.send("PUT", reactions, map[string]string{"emoji": emoji}).is(200)
+	}
 	for path, body := range map[string]string{
 		message: `{"message":""}`, reactions: `{"emoji":""}`, message + "?nope=1": `{"message":"x"}`,
 		"/api/chats/" + ana + "/messages/" + strings.Repeat("A", 129): `{"message":"x"}`, "/api/chats/nonsense/messages/M1": `{"message":"x"}`,

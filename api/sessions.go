@@ -11,6 +11,18 @@ import (
 // Sessions is what the API needs of the fleet. Every method returns tenant.ErrNotFound for a tenant that does not exist and
 // session.ErrStopping while the node stops.
 type Sessions interface {
+	ContentSessions
+	JoinSessions
+	GroupSessions
+	PeopleSessions
+	chatSettings
+	synchronizer
+	HistorySessions
+	OnceSessions
+	MoveSessions
+	LimitSessions
+	LinkSessions
+
 	// View returns a snapshot of the tenant's session. It never blocks on the session.
 	View(ctx context.Context, id tenant.ID) (session.View, error)
 	// SendText sends a text and returns the stored message. Returns tenant.ErrChatNotFound, tenant.ErrMessageNotFound (ReplyTo),
@@ -31,6 +43,9 @@ type Sessions interface {
 	MarkRead(ctx context.Context, id tenant.ID, chat tenant.ChatID) error
 	// ShowTyping shows that we are typing. Errors as of MarkRead.
 	ShowTyping(ctx context.Context, id tenant.ID, chat tenant.ChatID, state session.Typing) error
+
+	PollSessions
+	OperatorSessions
 
 	// Live returns a channel of what happens now and is in no journal. Stop releases it.
 	Live(id tenant.ID) (events <-chan tenant.Event, stop func())
@@ -53,12 +68,22 @@ type Sessions interface {
 	// CancelPairing ends a pairing. Returns session.ErrNoPairing.
 	CancelPairing(ctx context.Context, id tenant.ID) error
 
-	// Connect brings the session online, whatever ended it. Returns session.ErrNotPaired.
+	// Connect brings the session online, whatever ended it. Returns session.ErrNotPaired, session.ErrSuspended.
 	Connect(ctx context.Context, id tenant.ID) (session.View, error)
 	// Disconnect takes the session offline until Connect. Returns session.ErrNotPaired.
 	Disconnect(ctx context.Context, id tenant.ID) (session.View, error)
 	// Logout unlinks the device. Returns session.ErrNotPaired.
 	Logout(ctx context.Context, id tenant.ID) (session.View, error)
-	// Remove ends all that the fleet holds of a tenant, before the tenant is deleted.
-	Remove(ctx context.Context, id tenant.ID) error
+}
+
+// OperatorSessions is the part of [Sessions] that tenants' comings and goings need.
+type OperatorSessions interface {
+	// Suspend takes the session of a suspended tenant offline, and keeps it there until Resume.
+	Suspend(ctx context.Context, id tenant.ID) error
+	// Resume brings back what Suspend took offline.
+	Resume(ctx context.Context, id tenant.ID) error
+	// Remove ends all that the fleet holds of a tenant, before the tenant is deleted, and says what became of its device.
+	Remove(ctx context.Context, id tenant.ID) (tenant.DeviceFate, error)
+	// Views are snapshots of all sessions that the node supervises, in no order. They are shared: nobody changes them.
+	Views() []*session.View
 }

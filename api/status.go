@@ -51,13 +51,13 @@ type statusHandler struct{ sessions Sessions }
 func registerStatus(d *document, sessions Sessions) {
 	h := &statusHandler{sessions: sessions}
 	tenantOperation(d, &operation{
-		id: "get-status", method: http.MethodGet, path: "/api/status", tag: tagServer,
+		id: "get-status", scope: tenant.ScopeRead, method: http.MethodGet, path: "/api/status", tag: tagServer,
 		summary:     "Check whether the account is connected to WhatsApp",
 		description: "More about the connection is on `GET /api/session`.",
 		response:    ServerStatus{Ready: true},
 	}, h.status)
 	tenantOperation(d, &operation{
-		id: "get-session", method: http.MethodGet, path: "/api/session", tag: tagServer,
+		id: "get-session", scope: tenant.ScopeRead, method: http.MethodGet, path: "/api/session", tag: tagServer,
 		summary:     "Show the account's connection to WhatsApp",
 		description: "The state, why it is so, and what to do about it.",
 		response: SessionInfo{
@@ -93,13 +93,16 @@ type SessionInfo struct {
 	Phone   string        `json:"phone,omitempty" doc:"The account's phone number in digits." example:"5511988880000"`
 	LID     string        `json:"lid,omitempty" doc:"The account's hidden id." example:"104857600000009@lid"`
 	Name    string        `json:"name,omitempty" doc:"The name that the account gave itself." example:"Padaria do João"`
-	Device  string        `json:"device,omitempty" doc:"The linked device in WhatsApp's notation. Shown to the operator only." example:"5511988880000:12@s.whatsapp.net"`
+	// ReachoutLock is absent while there is none.
+	ReachoutLock *tenant.ReachoutLock `json:"reachoutLock,omitempty" doc:"WhatsApp's reach-out time lock, while it holds: the account can write only to those who have written to it."`
+
+	Device string `json:"device,omitempty" doc:"The linked device in WhatsApp's notation. Shown to the operator only." example:"5511988880000:12@s.whatsapp.net"`
 }
 
 func sessionInfo(v *session.View) SessionInfo {
 	info := SessionInfo{
 		State: v.State, Ready: v.Ready(), Reason: v.Reason, Message: v.Message, Action: v.Action, Since: v.Since.UTC(),
-		Phone: v.Phone, LID: string(v.LID), Name: v.Name, Device: v.Device,
+		Phone: v.Phone, LID: string(v.LID), Name: v.Name, Device: v.Device, ReachoutLock: activeLock(v),
 	}
 	if !v.Until.IsZero() {
 		info.Until = new(v.Until.UTC())

@@ -14,6 +14,7 @@ var (
 	errServerStops = errors.New("the server stops")
 	errKeyEnded    = errors.New("the API key is no longer valid")
 	errTenantGone  = errors.New("the tenant was deleted")
+	errSuspended   = errors.New("the tenant was suspended")
 	errPeerGone    = errors.New("the client left")
 	errSilent      = errors.New("the client does not answer pings")
 )
@@ -23,6 +24,7 @@ func isDeadline(err error) bool { return errors.Is(err, context.DeadlineExceeded
 // streams knows all event streams that are open, so that they can be bounded, ended with their key or tenant, and waited for.
 type streams struct {
 	limits  Limits
+	book    *tenant.LimitBook
 	metrics *metrics.HTTP
 	isGone  func(id tenant.ID) bool // the tenant was deleted
 
@@ -43,8 +45,8 @@ type stream struct {
 	end context.CancelCauseFunc
 }
 
-func newStreams(m *metrics.HTTP, l Limits, isGone func(id tenant.ID) bool) *streams {
-	return &streams{limits: l, metrics: m, isGone: isGone, live: map[tenant.ID]map[*stream]struct{}{}}
+func newStreams(m *metrics.HTTP, l Limits, isGone func(id tenant.ID) bool, book *tenant.LimitBook) *streams {
+	return &streams{limits: l, book: book, metrics: m, isGone: isGone, live: map[tenant.ID]map[*stream]struct{}{}}
 }
 
 // open admits a stream, or returns the problem: too many, or stopping. The context is the stream's life, its cause the reason
@@ -57,10 +59,23 @@ func (s *streams) open(ctx context.Context, id tenant.ID, key tenant.KeyID) (con
 		return nil, nil, newProblem(codeUnavailable).because("The server is stopping.")
 	case s.isGone(id):
 		return nil, nil, tenant.ErrNotFound
-	case len(s.live[id]) >= s.limits.StreamsPerTenant, s.total >= s.limits.Streams:
+	case s.total >= s.limits.Streams:
 		return nil, nil, newProblem(codeTooManyStreams)
 	}
-	stateOf(ctx).streamed = true
+	most := s.book.Of(id).EventStreams
+	if key == "" { // whoever has links of pairing pages must not shut the tenant's own programs out, nor they the page
+		most = operatorStreams
+	}
+	if most > 0 && int64(s.countOf(id, key == "")) >= most {
+		p := newProblem(codeTooManyStreams)
+		p.Limit = limitEventStreams
+		return nil, nil, p
+	}
+	state := stateOf(ctx)
+	state.streamed = true
+	if state.leave != nil {
+		state.leave()
+	}
 	life, end := context.WithCancelCause(ctx)
 	st := &stream{tenant: id, key: key, poke: make(chan struct{}, 1), end: end}
 	if s.live[id] == nil {
@@ -71,6 +86,26 @@ func (s *streams) open(ctx context.Context, id tenant.ID, key tenant.KeyID) (con
 	s.wg.Add(1)
 	s.metrics.Stream(string(id), 1)
 	return life, st, nil
+}
+
+// operatorStreams bounds the streams of a tenant that no key of its own opened: pairing pages, the progress of pairings, exports.
+const operatorStreams = 64
+
+// count is how many streams a tenant's keys have open.
+func (s *streams) count(id tenant.ID) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.countOf(id, false)
+}
+
+// countOf is for who holds the lock.
+func (s *streams) countOf(id tenant.ID, operators bool) (n int) {
+	for st := range s.live[id] {
+		if (st.key == "") == operators {
+			n++
+		}
+	}
+	return n
 }
 
 // close forgets a stream.
@@ -104,12 +139,15 @@ func (s *streams) recheck(key tenant.KeyID) {
 	}
 }
 
-// endTenant ends the streams of a deleted tenant, which isGone must know. When it returns nothing is counted for it any more.
-func (s *streams) endTenant(id tenant.ID) {
+// endTenant ends the streams of a tenant that was suspended, or deleted: then isGone must know. When it returns nothing is counted for
+// a deleted one any more. The operator's own streams go on with a suspended one.
+func (s *streams) endTenant(id tenant.ID, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for st := range s.live[id] {
-		st.end(errTenantGone)
+		if st.key != "" || why == errTenantGone { //nolint:errorlint // it is one of the sentinels above
+			st.end(why)
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package api
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,9 +49,12 @@ type fileForm struct {
 	file     *spool.File
 	fileName string
 	declared string // the file's content type, as its sender calls it
+	sha256   string // of the file, in hex; what is sent of it is encrypted in place
 	caption  string
 	replyTo  tenant.MessageID
 	mentions []tenant.ChatID
+	// forwarded marks it as forwarded.
+	forwarded bool
 }
 
 func (f *fileForm) discard() {
@@ -100,6 +105,11 @@ func (u *uploads) take(hc huma.Context) (any, error) {
 	defer cancel(nil)
 	defer context.AfterFunc(r.Context(), func() { cancel(context.Canceled) })()
 
+	if stateOf(ctx).once == nil { // a request that is repeated may have its message already, whatever is left of limits
+		if err = u.sessions.CheckUpload(ctx, id, max(0, r.ContentLength-formOverhead)); err != nil {
+			return nil, err
+		}
+	}
 	form, err := u.read(w, r, id)
 	defer form.discard()
 	if err != nil {
@@ -113,7 +123,25 @@ func (u *uploads) take(hc huma.Context) (any, error) {
 	extendWrite(hc, limits.MultiTimeout+limits.WriteTimeout)
 	ctx, stop := context.WithTimeout(ctx, limits.MultiTimeout)
 	defer stop()
-	return u.sessions.SendFile(ctx, id, chat, message)
+	return sendOnce(ctx, u.sessions, id, form.said(), func(ctx context.Context) (tenant.Message, error) {
+		sent, err := u.sessions.SendFile(ctx, id, chat, message)
+		if _, unanswered := errors.AsType[*session.UnansweredError](err); err == nil || unanswered { // it has been uploaded
+			if size, sizeErr := message.File.Size(); sizeErr == nil {
+				u.server.meter.sent(id, size)
+			}
+		}
+		return sent, err
+	})
+}
+
+// said is what the form says, whatever the order and the boundary of its parts.
+func (f *fileForm) said() any {
+	return struct {
+		SHA256, FileName, Type, Caption string
+		ReplyTo                         tenant.MessageID
+		Mentions                        []tenant.ChatID
+		Forwarded                       bool
+	}{f.sha256, f.fileName, f.declared, f.caption, f.replyTo, f.mentions, f.forwarded}
 }
 
 // message is the form as a message to send.
@@ -138,6 +166,7 @@ func (f *fileForm) message() (*session.FileMessage, error) {
 	}
 	return &session.FileMessage{
 		File: f.file, Kind: kind, MimeType: mimeType, FileName: f.fileName, Caption: f.caption, ReplyTo: f.replyTo, Mentions: f.mentions,
+		Forwarded: f.forwarded,
 	}, nil
 }
 
@@ -217,7 +246,9 @@ func (u *uploads) file(part *multipart.Part, form *fileForm, newFile func() (*sp
 		return err
 	}
 	limit := u.server.limits.File
-	n, err := io.CopyBuffer(form.file, io.LimitReader(part, limit+1), make([]byte, copyBuffer))
+	sum := sha256.New()
+	n, err := io.CopyBuffer(io.MultiWriter(form.file, sum), io.LimitReader(part, limit+1), make([]byte, copyBuffer))
+	form.sha256 = hex.EncodeToString(sum.Sum(nil))
 	switch {
 	case n > limit, errors.Is(err, spool.ErrTooLarge):
 		return u.tooLarge()
@@ -237,7 +268,7 @@ const (
 var messageIDForm = regexp.MustCompile(`^[!-~]+$`)
 
 func (u *uploads) field(name string, part *multipart.Part, form *fileForm) error {
-	limits := map[string]int{"caption": maxCaption * utf8.UTFMax, "replyTo": maxMessageID, "mentions": maxChatID}
+	limits := map[string]int{"caption": maxCaption * utf8.UTFMax, "replyTo": maxMessageID, "mentions": maxChatID, "forwarded": len("false")}
 	limit, known := limits[name]
 	if !known {
 		return invalid(location(name), "unexpected property")
@@ -264,6 +295,11 @@ func (u *uploads) field(name string, part *multipart.Part, form *fileForm) error
 			return invalid("body.mentions", "expected at most 1024 persons' ids such as 5511999990001@c.us, each in a field of its own")
 		}
 		form.mentions = append(form.mentions, person)
+	case "forwarded":
+		if text != "true" && text != "false" {
+			return invalid("body.forwarded", "expected true or false")
+		}
+		form.forwarded = text == "true"
 	}
 	return nil
 }
@@ -326,6 +362,7 @@ func describeForm(op *huma.Operation) {
 						"beginning tells.",
 				},
 				"caption": caption, "replyTo": replyTo, "mentions": mentions,
+				"forwarded": {Type: huma.TypeBoolean, Description: "Marks the message as forwarded: true or false."},
 			},
 		},
 		Encoding: map[string]*huma.Encoding{"file": {ContentType: "*/*"}, "mentions": {Explode: new(true), Style: "form"}},

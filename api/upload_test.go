@@ -239,7 +239,7 @@ func TestAFileThatCannotBeFetchedIsAProblem(t *testing.T) {
 	a.upload(field{"file", "a.bin", "", "hello"}).is(http.StatusCreated).into(&sent)
 	for err, want := range map[error]string{
 		session.ErrMediaGone: "410 MEDIA_GONE", session.ErrMediaDamaged: "502 MEDIA_DAMAGED", session.ErrTransfer: "502 MEDIA_TRANSFER_FAILED",
-		session.ErrPhoneSilent: "504 GATEWAY_TIMEOUT", spool.ErrFull: "503 SERVICE_UNAVAILABLE",
+		session.ErrPhoneSilent: "504 PHONE_SILENT", spool.ErrFull: "503 SERVICE_UNAVAILABLE",
 		&session.OfflineError{View: session.View{State: session.Backoff}}: "503 SERVICE_UNAVAILABLE",
 	} {
 		n.fleet.set(func(f *fleet) { f.sendErr = err })

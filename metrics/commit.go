@@ -19,7 +19,7 @@ func newCommit(reg prometheus.Registerer) *Commit {
 	auto := promauto.With(reg)
 	duration := seconds("wafleet_commit_duration_seconds", "Time of one transaction of the group commit.")
 	duration.Buckets = []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3}
-	return &Commit{
+	c := &Commit{
 		batch: auto.NewHistogram(prometheus.HistogramOpts{
 			Name:    "wafleet_commit_batch_size",
 			Help:    "Commits that shared one transaction.",
@@ -35,6 +35,10 @@ func newCommit(reg prometheus.Registerer) *Commit {
 			Help: "Transactions of the group commit that failed, by cause (unavailable, rejected).",
 		}, []string{"cause"}),
 	}
+	for _, cause := range []string{"unavailable", "rejected"} {
+		c.failures.WithLabelValues(cause) // from 0 on: a rate does not see the step that makes a series
+	}
+	return c
 }
 
 // Batch observes a transaction that shared size commits and took d.

@@ -13,8 +13,8 @@ type Fleet struct {
 	up            *prometheus.GaugeVec
 	connects      *prometheus.CounterVec
 	breakerOpen   prometheus.Gauge
-	reconnects    *prometheus.CounterVec
-	messages      *prometheus.CounterVec
+	reconnects    *tenantCounters
+	messages      *tenantCounters
 	sendDuration  *prometheus.HistogramVec
 	undecryptable *prometheus.CounterVec
 	panics        *prometheus.CounterVec
@@ -22,7 +22,7 @@ type Fleet struct {
 
 func newFleet(reg prometheus.Registerer) *Fleet {
 	auto := promauto.With(reg)
-	return &Fleet{
+	f := &Fleet{
 		sessions: auto.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "wafleet_sessions",
 			Help: "Sessions that this node supervises, by state.",
@@ -33,20 +33,16 @@ func newFleet(reg prometheus.Registerer) *Fleet {
 		}, []string{labelTenant}),
 		connects: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "wafleet_connect_attempts_total",
-			Help: "Attempts to connect a session to WhatsApp, by outcome.",
+			Help: "Attempts to connect a session to WhatsApp, by outcome (online, failed, refused).",
 		}, []string{"outcome"}),
 		breakerOpen: auto.NewGauge(prometheus.GaugeOpts{
 			Name: "wafleet_connect_breaker_open",
 			Help: "Whether connecting is suspended because attempts of the whole fleet fail (1) or not (0).",
 		}),
-		reconnects: auto.NewCounterVec(prometheus.CounterOpts{
-			Name: "wafleet_session_disconnects_total",
-			Help: "Times that the tenant's session left online, by reason.",
-		}, []string{labelTenant, "reason"}),
-		messages: auto.NewCounterVec(prometheus.CounterOpts{
-			Name: "wafleet_messages_total",
-			Help: "Messages stored for the tenant, by direction (in, out) and type.",
-		}, []string{labelTenant, "direction", "type"}),
+		reconnects: newTenantCounters(auto, "wafleet_session_disconnects_total",
+			"Times that the tenant's session left online, by reason.", "reason"),
+		messages: newTenantCounters(auto, "wafleet_messages_total",
+			"Messages stored for the tenant, by direction (in, out) and type.", "direction", "type"),
 		sendDuration: auto.NewHistogramVec(seconds("wafleet_send_duration_seconds",
 			"Time from a send's request to WhatsApp's acknowledgement."), []string{labelTenant}),
 		undecryptable: auto.NewCounterVec(prometheus.CounterOpts{
@@ -58,6 +54,10 @@ func newFleet(reg prometheus.Registerer) *Fleet {
 			Help: "Panics that were contained, by where they happened.",
 		}, []string{"where"}),
 	}
+	for _, outcome := range []string{"online", "failed", "refused"} {
+		f.connects.WithLabelValues(outcome) // from 0 on: a rate does not see the step that makes a series
+	}
+	return f
 }
 
 // SessionState moves a session from one state to another; "" stands for not supervised. up says whether it is online now.
@@ -91,12 +91,12 @@ func (f *Fleet) BreakerOpen(open bool) {
 
 // Disconnected counts that a session left online. reason is one of session's reason codes.
 func (f *Fleet) Disconnected(tenant, reason string) {
-	f.reconnects.WithLabelValues(tenant, reason).Inc()
+	f.reconnects.of(tenant, reason).Inc()
 }
 
 // Message counts a message that was stored. direction is "in" or "out".
 func (f *Fleet) Message(tenant, direction, messageType string) {
-	f.messages.WithLabelValues(tenant, direction, messageType).Inc()
+	f.messages.of(tenant, direction, messageType).Inc()
 }
 
 // SendDuration observes how long WhatsApp took to acknowledge a send.
@@ -112,10 +112,9 @@ func (f *Fleet) Panic(where string) { f.panics.WithLabelValues(where).Inc() }
 
 // Forget removes a tenant's series. The session's state must have moved to "" before.
 func (f *Fleet) Forget(tenant string) {
-	labels := prometheus.Labels{labelTenant: tenant}
-	f.up.DeletePartialMatch(labels)
-	f.reconnects.DeletePartialMatch(labels)
-	f.messages.DeletePartialMatch(labels)
-	f.sendDuration.DeletePartialMatch(labels)
-	f.undecryptable.DeletePartialMatch(labels)
+	f.up.DeleteLabelValues(tenant)
+	f.reconnects.forget(tenant)
+	f.messages.forget(tenant)
+	f.sendDuration.DeleteLabelValues(tenant)
+	f.undecryptable.DeleteLabelValues(tenant)
 }

@@ -9,7 +9,7 @@ import (
 
 // HTTP is what package api feeds.
 type HTTP struct {
-	requests *prometheus.CounterVec
+	requests *tenantCounters
 	duration *prometheus.HistogramVec
 	streams  *prometheus.GaugeVec
 	panics   prometheus.Counter
@@ -20,14 +20,12 @@ func newHTTP(reg prometheus.Registerer) *HTTP {
 	duration := seconds("wafleet_http_request_duration_seconds", "Time to answer a request, by operation.")
 	duration.Buckets = []float64{0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 30}
 	return &HTTP{
-		requests: auto.NewCounterVec(prometheus.CounterOpts{
-			Name: "wafleet_api_requests_total",
-			Help: "Requests of the tenant's keys, by status class (2xx, 3xx, 4xx, 5xx).",
-		}, []string{labelTenant, "status"}),
+		requests: newTenantCounters(auto, "wafleet_api_requests_total",
+			"Requests of the tenant's keys, by status class (2xx, 3xx, 4xx, 5xx).", "status"),
 		duration: auto.NewHistogramVec(duration, []string{"operation"}),
 		streams: auto.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "wafleet_event_streams",
-			Help: "Open WebSockets of the tenant.",
+			Help: "Open WebSockets and streams of events of the tenant, and requests of its that wait for events.",
 		}, []string{labelTenant}),
 		panics: auto.NewCounter(prometheus.CounterOpts{
 			Name: "wafleet_http_panics_total",
@@ -38,7 +36,7 @@ func newHTTP(reg prometheus.Registerer) *HTTP {
 
 // Request counts an answered request of a tenant; statusClass is "2xx" and the like.
 func (h *HTTP) Request(tenant, statusClass string) {
-	h.requests.WithLabelValues(tenant, statusClass).Inc()
+	h.requests.of(tenant, statusClass).Inc()
 }
 
 // Duration observes how long an operation took; operation is an operationId or "other".
@@ -56,7 +54,6 @@ func (h *HTTP) Panic() { h.panics.Inc() }
 
 // Forget removes a tenant's series.
 func (h *HTTP) Forget(tenant string) {
-	labels := prometheus.Labels{labelTenant: tenant}
-	h.requests.DeletePartialMatch(labels)
-	h.streams.DeletePartialMatch(labels)
+	h.requests.forget(tenant)
+	h.streams.DeleteLabelValues(tenant)
 }

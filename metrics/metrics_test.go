@@ -1,11 +1,15 @@
 package metrics_test
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
@@ -30,6 +34,9 @@ func exercise(m *metrics.Metrics, tenant string) {
 	m.Commit.Batch(3, time.Millisecond)
 	m.Commit.QueueLength(1)
 	m.Commit.Failure("unavailable")
+	m.Limits.Refused(tenant, "sends")
+	m.Limits.Deleted(tenant, 3, 4)
+	m.Limits.Reachout(tenant, true)
 }
 
 func TestNamesFollowPrometheusConventions(t *testing.T) {
@@ -43,7 +50,7 @@ func TestNamesFollowPrometheusConventions(t *testing.T) {
 	require.Empty(t, problems)
 	families, err := reg.Gather()
 	require.NoError(t, err)
-	require.Len(t, families, 18)
+	require.Len(t, families, 21)
 }
 
 func TestForgettingATenantLeavesNoSeriesOfIt(t *testing.T) {
@@ -68,7 +75,7 @@ func TestForgettingATenantLeavesNoSeriesOfIt(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, map[string]int{"stays": 7}, tenants)
+	require.Equal(t, map[string]int{"stays": 11}, tenants)
 }
 
 func TestSessionsAreCountedByState(t *testing.T) {
@@ -106,4 +113,37 @@ func TestBuildInfoTellsTheToolchain(t *testing.T) {
 		labels[label.GetName()] = label.GetValue()
 	}
 	require.Equal(t, map[string]string{"version": "v1.2.3", "revision": "abcdef", "goversion": runtime.Version()}, labels)
+}
+
+// manyTenants fills all series of so many tenants.
+func manyTenants(m *metrics.Metrics, n int) (ids []string) {
+	for i := range n {
+		ids = append(ids, fmt.Sprintf("tenant%06d", i))
+		exercise(m, ids[i])
+	}
+	return ids
+}
+
+// BenchmarkScrape answers a scrape of all series that tenants can have, of ten thousand.
+func BenchmarkScrape(b *testing.B) {
+	reg := prometheus.NewRegistry()
+	manyTenants(metrics.New(reg), 10_000)
+	scrape := promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	for b.Loop() {
+		ask := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/metrics", http.NoBody)
+		ask.Header = http.Header{"Accept": {"application/openmetrics-text;version=1.0.0"}, "Accept-Encoding": {"gzip"}}
+		answer := httptest.NewRecorder()
+		scrape.ServeHTTP(answer, ask)
+		require.Equal(b, http.StatusOK, answer.Code)
+	}
+}
+
+// BenchmarkForget forgets one of ten thousand tenants, and exercises it again.
+func BenchmarkForget(b *testing.B) {
+	m := metrics.New(prometheus.NewRegistry())
+	ids := manyTenants(m, 10_000)
+	for i := 0; b.Loop(); i++ {
+		m.Forget(ids[i%len(ids)])
+		exercise(m, ids[i%len(ids)])
+	}
 }
