@@ -91,6 +91,19 @@ func TestPairsFromTheTerminal(t *testing.T) {
 		require.Equal(t, exitOK, p.wait(), p.errors())
 		c.online()
 	})
+	t.Run("ByAProgram", func(t *testing.T) {
+		t.Parallel()
+		c := w.unpaired("Shop")
+		p := start(t, env, "admin", "pair", c.id, "--phone", c.Number(), "--no-wait")
+		require.Equal(t, exitOK, p.wait(), p.errors())
+		require.Regexp(t, `^\S{4}-\S{4}\n$`, p.out())
+		_, err := c.Link(t.Context(), strings.TrimSpace(p.out()))
+		require.NoError(t, err)
+		c.online()
+		p = start(t, env, "admin", "pair", w.unpaired("Bar").id, "--no-wait")
+		require.Equal(t, exitOK, p.wait(), p.errors())
+		require.Regexp(t, `^\S*2@\S+\n$`, p.out())
+	})
 	t.Run("Cancelled", func(t *testing.T) {
 		t.Parallel()
 		c := w.unpaired("Shop")
@@ -185,4 +198,60 @@ func TestANodeThatForgotThePairingIsAskedForTheSession(t *testing.T) {
 			require.Contains(t, out, device)
 		}
 	}
+}
+
+// TestTheOperatorLooksAndChangesFromTheTerminal goes through what a tenant's life needs beside creating and pairing.
+func TestTheOperatorLooksAndChangesFromTheTerminal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqliteDatabase(t))
+	shop := w.customer("Shop")
+	says := func(want string, args ...string) string {
+		t.Helper()
+		out, _ := w.tool(exitOK, args...)
+		require.Regexp(t, want, out, args)
+		return out
+	}
+	id := func(args ...string) string { return strings.TrimSpace(says(`^[a-z2-7]{12}\n$`, args...)) }
+
+	bar := id("tenants", "create", "Bike bar", "--external-id=4711", "--metadata=plan=pro", "--metadata=note=a;b=c", "--quiet")
+	require.Equal(t, bar, id("tenants", "list", "--search=bike", "--metadata=plan=pro", "--quiet"))
+	says(bar+` +Corner bar .* unpaired +-\n`, "tenants", "update", bar, "--name=Corner bar", "--external-id=", "--metadata=plan=free", "--forget=note")
+	out := says("", "--json", "tenants", "show", bar)
+	var told tenant.Tenant
+	require.NoError(t, json.Unmarshal([]byte(out), &told))
+	require.Equal(t, map[string]string{"plan": "free"}, told.Metadata)
+	require.Empty(t, told.ExternalID)
+	_, refused := w.tool(exitFault, "tenants", "update", bar)
+	require.Contains(t, refused, "at least one")
+	says("suspended", "tenants", "suspend", bar)
+	require.Equal(t, bar, id("tenants", "list", "--suspended", "-q"))
+	require.Equal(t, shop.id, id("tenants", "list", "--no-suspended", "-q"))
+	require.Equal(t, shop.id, id("tenants", "list", "--state=online", "-q"))
+
+	says(`coldChatsPerDay +200 +200 +default\n`, "limits", "show", shop.id)
+	says(`(?s)sendBurst +none +200 +tenant\n.*coldChatsPerDay +3 +200 +tenant\n.*\ncoldChats +3\n`, "limits", "set", shop.id, "coldChatsPerDay=3", "sendBurst=0")
+	says(`coldChatsPerDay +200 +200 +default\n`, "limits", "set", shop.id, "coldChatsPerDay=default")
+	_, refused = w.tool(exitUsage, "limits", "set", shop.id, "coldChatsPerDay", "sendBurst=many", "nothing=1")
+	for _, fault := range []string{"3 faults", `"coldChatsPerDay" is not`, `"sendBurst=many" is not`, "no such limit"} {
+		require.Contains(t, refused, fault)
+	}
+
+	key := strings.Split(strings.TrimSpace(says("^wf_", "keys", "create", shop.id, "--scope=read,send", "--expires=1h")), "_")[1]
+	says(key+` +till +read +\S+ +- +- +-\n`, "keys", "update", shop.id, key, "--label=till", "--scope=read", "--forever")
+	says(key+` +till +read +\S+ +\d\S+ +- +-\n`, "keys", "update", shop.id, key, "--expires=2h")
+	_, refused = w.tool(exitUsage, "keys", "update", shop.id, key, "--expires=2h", "--forever")
+	require.Contains(t, refused, "can't be used together")
+
+	says(shop.id+` +online `, "sessions")
+	out = says("TENANT", "sessions", "--state=conflict")
+	require.NotContains(t, out, shop.id)
+	_, refused = w.tool(exitFault, "sessions", "--state=asleep")
+	require.Contains(t, refused, "query.state")
+	says(`sqlite +1 +1 online`, "nodes")
+
+	says("deleted "+bar, "tenants", "delete", "--yes", bar)
+	says(bar+` +none +\d\S+ +\d\S+ +0\n`, "deletions")
+	says(`(?s)deleted `+bar+`.*heads +1`, "deletions", bar)
+	_, refused = w.tool(exitFault, "deletions", shop.id)
+	require.Contains(t, refused, "404")
 }

@@ -70,9 +70,7 @@ func readDevEnv(t *testing.T, data string) map[string]string {
 
 func TestWhatDevPrintsWorksAsPrinted(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("curl is not installed")
-	}
+	installed(t, "curl")
 	data := filepath.Join(t.TempDir(), "data")
 	p, printed := startDev(t, data)
 	outputs := make(map[string]string)
@@ -92,14 +90,14 @@ func TestWhatDevPrintsWorksAsPrinted(t *testing.T) {
 	}
 	for _, part := range []string{
 		`"ready":true`, "Do you have bread rolls left?", "Fresh bread at five!", "Your cake is ready.", "Yes, twenty.", "Padaria do João",
-		"message.sent", `"state":"online"`, "wafleet_session_up",
+		"message.sent", "Bread for Sunday", "How many rolls for Sunday?", `"state":"online"`, "wafleet_session_up",
 	} {
 		some(part)
 	}
 
 	values := readDevEnv(t, data)
 	for _, name := range []string{
-		"WAFLEET_URL", "WAFLEET_API_KEY", "WAFLEET_ADMIN_KEY", "WASIM_URL", "SHOP_PHONE", "ANA_PHONE", "BRUNO_PHONE", "WAFLEET_TENANT",
+		"WAFLEET_URL", "WAFLEET_API_KEY", "WAFLEET_ADMIN_KEY", "WASIM_URL", "SHOP_PHONE", "ANA_PHONE", "BRUNO_PHONE", "GROUP_CHAT", "WAFLEET_TENANT",
 	} {
 		require.NotEmpty(t, values[name], name)
 	}
@@ -110,6 +108,15 @@ func TestWhatDevPrintsWorksAsPrinted(t *testing.T) {
 			return err == nil && strings.Contains(string(got.body), " here")
 		})
 	}
+	until(t, "both answer in the group, and Bruno writes by himself", func() bool {
+		got, err := shop.try(http.MethodGet, "/api/chats/"+values["GROUP_CHAT"]+"/messages", "")
+		said := ""
+		if err == nil {
+			said = string(got.body)
+		}
+		return strings.Contains(said, "Ana here. You wrote: Ten each?") && strings.Contains(said, "Bruno here, got it: Ten each?") &&
+			strings.Contains(said, "I bring butter.")
+	})
 	// Variables do for whoever writes a script.
 	out := shell(t, "set -a; . "+filepath.Join(data, "dev.env")+`; curl -s -H "X-API-Key: $WAFLEET_API_KEY" "$WAFLEET_URL/api/chats/$ANA_PHONE@c.us"`)
 	require.Contains(t, out, "Ana")
@@ -132,17 +139,26 @@ func TestDevGoesOnWhereItStopped(t *testing.T) {
 		c.call(http.StatusOK, http.MethodGet, chat+"/messages", "").into(t, &list)
 		return len(list.Messages)
 	}
+	group := "/api/chats/" + before["GROUP_CHAT"]
+	inGroup := func(c *client) int {
+		var list struct{ Messages []tenant.Message }
+		c.call(http.StatusOK, http.MethodGet, group+"/messages", "").into(t, &list)
+		return len(list.Messages)
+	}
+	const brunosAnswer = 1 // Ana's question is answered at once
+	until(t, "Bruno answers in the group", func() bool { return inGroup(shop) == 1+brunosAnswer })
 	const history, sent, answered = 2, 1, 1
 	until(t, "Ana answers", func() bool { return count(shop) == history+sent+answered })
 	first.kill() // the hardest way to stop
 
 	second, _ := startDev(t, data)
 	after := readDevEnv(t, data)
-	for _, name := range []string{"WAFLEET_API_KEY", "WAFLEET_ADMIN_KEY", "WAFLEET_TENANT", "ANA_PHONE", "BRUNO_PHONE", "SHOP_PHONE"} {
+	for _, name := range []string{"WAFLEET_API_KEY", "WAFLEET_ADMIN_KEY", "WAFLEET_TENANT", "ANA_PHONE", "BRUNO_PHONE", "SHOP_PHONE", "GROUP_CHAT"} {
 		require.Equal(t, before[name], after[name], name)
 	}
 	again := newClient(t, after["WAFLEET_URL"], map[string]string{"X-API-Key": after["WAFLEET_API_KEY"]})
 	require.Equal(t, history+sent+answered, count(again), "chats are still there, and nothing came twice")
+	require.Equal(t, 1+brunosAnswer, inGroup(again))
 	again.call(http.StatusCreated, http.MethodPost, chat+"/messages", textBody("and again"))
 	until(t, "Ana answers again", func() bool { return count(again) == history+2*(sent+answered) })
 	until(t, "both are read", func() bool {

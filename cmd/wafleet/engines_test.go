@@ -1,15 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -60,6 +62,9 @@ type wire struct {
 	listener        net.Listener
 	network, target string
 
+	delay   atomic.Int64 // how long the server's answers take more, in ns
+	commits atomic.Int64 // so many COMMITs are still to meet with a reset of their connection: every other one before it reaches the server
+
 	mu    sync.Mutex
 	cut   bool
 	conns map[net.Conn]struct{}
@@ -107,8 +112,9 @@ func (w *wire) accept() {
 			}
 			continue
 		}
-		w.wg.Go(func() { w.pump(near, far) })
-		w.wg.Go(func() { w.pump(far, near) })
+		var lost atomic.Bool // the answer to a COMMIT
+		w.wg.Go(func() { w.pump(near, far, func(chunk []byte) bool { return w.request(chunk, &lost) }) })
+		w.wg.Go(func() { w.pump(far, near, func([]byte) bool { return w.response(&lost) }) })
 	}
 }
 
@@ -124,14 +130,57 @@ func (w *wire) add(conns ...net.Conn) bool {
 	return true
 }
 
-func (w *wire) pump(from, to net.Conn) {
-	_, _ = io.Copy(to, from)
+// pump copies until one end closes, or pass answers false: then both are reset.
+func (w *wire) pump(from, to net.Conn, pass func(chunk []byte) bool) {
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 && !pass(buffer[:n]) {
+			for _, end := range []net.Conn{from, to} {
+				if tcp, ok := end.(*net.TCPConn); ok {
+					_ = tcp.SetLinger(0)
+				}
+			}
+			break
+		}
+		if n > 0 {
+			if _, werr := to.Write(buffer[:n]); werr != nil {
+				break
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
 	_ = to.Close()
 	_ = from.Close()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.conns, from)
 	delete(w.conns, to)
+}
+
+// request says whether a request goes to the server.
+func (w *wire) request(chunk []byte, lost *atomic.Bool) bool {
+	if w.commits.Load() <= 0 || !bytes.Contains(bytes.ToLower(chunk), []byte("commit")) {
+		return true
+	}
+	left := w.commits.Add(-1)
+	if left < 0 {
+		return true
+	}
+	lost.Store(left%2 == 0)
+	return lost.Load()
+}
+
+// response says whether an answer goes to the client, when it is time.
+func (w *wire) response(lost *atomic.Bool) bool {
+	if d := w.delay.Load(); d > 0 {
+		late := time.NewTimer(time.Duration(d))
+		defer late.Stop()
+		<-late.C
+	}
+	return !lost.Load()
 }
 
 // set cuts the wire, with all connections through it, or mends it.

@@ -79,7 +79,7 @@ func (f *feed) take(frame []byte) {
 	switch {
 	case e.Type == "hello":
 		return
-	case e.Type == tenant.EventTyping: // live only
+	case e.Type == tenant.EventTyping, e.Type == tenant.EventPresence, e.Type == tenant.EventSyncProgress, e.Type == tenant.EventHistoryProgress: // live only
 		f.events = append(f.events, e)
 		return
 	case e.Seq != f.last+1 && f.fault == "":

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/wafleet/wafleet/cmd/wafleet/internal/node"
 )
 
 // asProgram makes the test binary be wafleet: tests start it as a process of its own, which can be killed.
@@ -28,17 +31,33 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	flag.DurationVar(&patience, "patience", patience, "how long tests wait for what must happen")
+	node.Prepare()
+	// whatsmeow: a connection that is closed while frames come in leaves its reader waiting for somebody to take the next one.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("go.mau.fi/whatsmeow/socket.(*FrameSocket).frameComplete"))
 }
 
 // patience bounds every wait of these tests. It is generous: with the race detector on two busy cores, things take their time.
-const patience = 60 * time.Second
+var patience = 60 * time.Second
+
+// installed is the path of a program of the Debian package with its name. In CI it must be there; elsewhere the test is skipped without it.
+func installed(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		require.Empty(t, os.Getenv("WAFLEET_CI"), "%s is not installed", name)
+		t.Skip(name + " is not installed")
+	}
+	return path
+}
 
 // process is a running wafleet.
 type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended and both streams are read
+	// loses says that another node takes the database, which no node may say that it was not done to.
+	loses bool
 
 	mu     sync.Mutex
 	grew   chan struct{} // closed and made anew whenever out or err grow
@@ -46,12 +65,18 @@ type process struct {
 	stderr bytes.Buffer
 }
 
+// databaseTaken is what a node says whose database another has taken.
+const databaseTaken = "another node has taken the database"
+
+// masterKey is what tests encrypt by, unless they say otherwise.
+const masterKey = "d2FmbGVldCB0ZXN0cyBlbmNyeXB0IGJ5IHRoaXMga2U="
+
 // start starts wafleet with these arguments and no environment but env. It is killed when the test ends.
 func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, done: make(chan struct{}), grew: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], args...)
-	p.cmd.Env = append([]string{asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GORACE=exitcode=0"}, env...)
+	p.cmd.Env = append([]string{asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GORACE=exitcode=0", "WAFLEET_MASTER_KEY=" + masterKey}, env...)
 	stdout, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)
 	stderr, err := p.cmd.StderrPipe()
@@ -69,6 +94,9 @@ func start(t *testing.T, env []string, args ...string) *process {
 		p.kill()
 		for _, race := range races(p.errors()) {
 			t.Error(race)
+		}
+		if !p.loses && strings.Contains(p.errors(), databaseTaken) {
+			t.Error("a node says that its database was taken, which nobody did")
 		}
 		if t.Failed() {
 			t.Logf("wafleet %s\nstdout:\n%s\nstderr:\n%s", strings.Join(args, " "), tail(p.out()), tail(p.errors()))
@@ -257,7 +285,11 @@ func (c *client) try(method, path, body string) (answer, error) {
 	for name, value := range c.header {
 		req.Header.Set(name, value)
 	}
-	if body != "" {
+	switch {
+	case req.Header.Get("Content-Type") != "":
+	case strings.HasPrefix(body, "--"+formBoundary):
+		req.Header.Set("Content-Type", "multipart/form-data; boundary="+formBoundary)
+	case body != "":
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)
@@ -265,7 +297,11 @@ func (c *client) try(method, path, body string) (answer, error) {
 		return answer{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	got, err := io.ReadAll(resp.Body)
+	var whole io.Reader = resp.Body
+	if resp.Header.Get("Content-Type") == "text/event-stream" {
+		whole = io.LimitReader(whole, 1) // it has no end
+	}
+	got, err := io.ReadAll(whole)
 	return answer{status: resp.StatusCode, header: resp.Header, body: got}, err
 }
 

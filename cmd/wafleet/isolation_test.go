@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -36,16 +37,19 @@ func (w *world) neighbour(name string) *neighbour {
 	return n
 }
 
+var lastUse = regexp.MustCompile(`,"lastUsedAt":"[^"]*"`)
+
 // snapshot is all that the neighbour sees of itself.
 func (n *neighbour) snapshot() string {
 	n.w.t.Helper()
 	var all strings.Builder
 	for _, path := range []string{
-		"/api/session", "/api/chats", "/api/chats/" + string(n.friend.chatID()) + "/messages", "/api/events?limit=1000",
+		"/api/session", "/api/contacts", "/api/blocklist", "/api/chats", "/api/chats/" + string(n.friend.chatID()) + "/messages", "/api/events?limit=1000",
 	} {
 		fmt.Fprintf(&all, "%s\n", n.api.call(http.StatusOK, http.MethodGet, path, "").body)
 	}
-	fmt.Fprintf(&all, "%s\n", n.w.admin.call(http.StatusOK, http.MethodGet, "/admin/tenants/"+n.id+"/keys", "").body)
+	keys := n.w.admin.call(http.StatusOK, http.MethodGet, "/admin/tenants/"+n.id+"/keys", "").body
+	fmt.Fprintf(&all, "%s\n", lastUse.ReplaceAll(keys, nil)) // we use the key ourselves
 	return all.String()
 }
 
@@ -100,20 +104,26 @@ func TestTenantsNeverSeeEachOther(t *testing.T) {
 // intrude calls an operation with the intruder's key and the ids of its victim.
 func intrude(t *testing.T, o *operation, intruder, victim *neighbour) {
 	t.Helper()
+	contact := victim.friend.chatID()
+	if o.OperationID == "block-contact" {
+		contact = tenant.PersonID(newNumber()) // WhatsApp itself tells whoever blocks somebody their hidden id
+	}
 	path := o.fill(t, map[string]string{
 		"tenantId": victim.id, "keyId": strings.Split(victim.key, "_")[1],
-		"chatId": string(victim.friend.chatID()), "messageId": string(victim.in.ID),
+		"linkId": strings.Split(victim.key, "_")[1], "adminKeyId": strings.Repeat("a", 12),
+		"chatId": string(victim.friend.chatID()), "contactId": string(contact), "messageId": string(victim.in.ID),
+		"token": "wj_" + victim.id + "_" + strings.Repeat("a", 32),
 	})
-	if o.path == "/ws" {
-		return // read all along by the intruder's feed
+	if o.path == "/ws" || o.path == "/api/events/stream" {
+		return // one cursor, read all along by the intruder's feed
 	}
 	caller := intruder.api
 	if o.admin {
 		caller = newClient(t, intruder.w.base, map[string]string{"X-API-Key": intruder.key, "Authorization": "Bearer " + intruder.key})
 	}
 	body := ""
-	if o.RequestBody != nil {
-		body = string(o.RequestBody.Content["application/json"].Example)
+	if example, takes := bodyOf(o, "application/json"); takes {
+		body = example
 		require.NotEmpty(t, body, "%s documents no example of its body", o.OperationID)
 		body = strings.ReplaceAll(body, "\n", "")
 	}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"slices"
@@ -65,17 +67,21 @@ func requireProblem(t *testing.T, got answer, where string) {
 	}
 }
 
-// script is the calls that every operation answers well, in an order in which they work. Values in braces are ids.
+// script is the calls that every operation answers well, in an order in which they work. Values in braces are ids. What begins
+// with inGroup is called on a group and on the poll that was made in it.
 type scripted struct {
 	id, body, query string
 	want            int
 }
+
+const inGroup = "group:"
 
 func script() []scripted {
 	return []scripted{
 		{"get-health", "", "", 200},
 		{"get-status", "", "", 200},
 		{"get-session", "", "", 200},
+		{"get-limits", "", "", 200},
 		{"list-chats", "", "", 200},
 		{"list-chats", "", "?limit=1&type=direct&archived=false&q=Ana", 200},
 		{"get-chat", "", "", 200},
@@ -84,21 +90,140 @@ func script() []scripted {
 		{"get-message-thumbnail", "", "", 200},
 		{"send-message", `{"message":"hi"}`, "", 201},
 		{"send-message", `{"message":"hi","replyTo":"{messageId}","mentions":["{chatId}"]}`, "", 201},
+		{"send-message", `{"location":{"latitude":-23.5,"longitude":-46.6,"name":"MASP"},"forwarded":true}`, "", 201},
+		{"send-message", `{"contact":{"name":"João","phone":"5511999990003"}}`, "", 201},
+		{"forward-message", `{"to":"{chatId}"}`, "", 201},
+		{"list-media", "", "?type=image&limit=1", 200},
+		{"send-message", `{"message":"hi"}`, "", 201},
 		{"edit-message", `{"message":"hello again"}`, "", 200},
 		{"react-to-message", `{"emoji":"👍"}`, "", 200},
 		{"delete-reaction", "", "", 204},
 		{"delete-message", "", "", 204},
 		{"delete-message", "", "", 204},
 		{"edit-message", `{"message":"hello again"}`, "", 409},
+		{"create-poll", `{"question":"Lunch?","options":["noon","one"]}`, "", 400},
+		{inGroup + "create-poll", `{"question":"Lunch?","options":["noon","one"]}`, "", 201},
+		{inGroup + "vote-in-poll", `{"options":["noon"]}`, "", 200},
+		{inGroup + "vote-in-poll", `{"options":["noon","one"]}`, "", 422},
+		{inGroup + "vote-in-poll", `{"options":[]}`, "", 200},
+		{"forward-message", `{"to":"{chatId}"}`, "", 409},
 		{"mark-chat-read", "", "", 204},
+		{"change-chat", `{"archived":false,"pinned":true,"mutedUntil":"2099-01-01T00:00:00Z"}`, "", 200},
+		{"change-chat", `{"mutedUntil":null}`, "", 200},
+		{"sync-chats", "", "", 200},
 		{"show-typing", `{"state":"composing"}`, "", 204},
+		{"list-contacts", "", "?limit=1&q=ana", 200},
+		{"get-contact", "", "", 200},
+		{"get-contact-picture", "", "?preview=true", 200},
+		{"check-numbers", `{"phones":["+5511000000000"]}`, "", 200},
+		{"block-contact", "", "", 204},
+		{"get-blocklist", "", "", 200},
+		{"unblock-contact", "", "", 204},
+		{"update-profile", `{"name":"Shop","about":"open"}`, "", 200},
+		{"get-profile", "", "", 200},
+		{"get-profile-picture", "", "", 404},
+		{"set-profile-picture", formOf(string(aPicture())), "", 200},
+		{"get-profile-picture", "", "", 200},
+		{"delete-profile-picture", "", "", 204},
+		{"set-presence", `{"state":"unavailable"}`, "", 204},
+		{"subscribe-presence", "", "", 204},
+		{"unsubscribe-presence", "", "", 204},
+		{"fetch-history", "", "?limit=500", 200},
+		{"fetch-history", "", "?limit=501", 422},
 		{"list-events", "", "?after=0&limit=5&types=message.received&wait=1", 200},
+		{"follow-events", "", "?after=0&types=message.received", 200},
 		{"open-event-stream", "", "", 426},
 		{"delete-chat", "", "", 204},
 		{"delete-chat", "", "", 404},
 		{"get-chat", "", "", 404},
 		{"list-messages", "", "", 404},
 	}
+}
+
+// groupScript is the calls on a group, which the first makes.
+func groupScript() []scripted {
+	const them = `{"participants":["{friendId}"]}`
+	return []scripted{
+		{"create-group", `{"name":"Family","participants":["{friendId}"]}`, "", 201},
+		{"list-participants", "", "", 200},
+		{"add-participants", them, "", 200},
+		{"promote-participants", them, "", 200},
+		{"demote-participants", them, "", 200},
+		{"rename-group", `{"name":"Clan"}`, "", 200},
+		{"describe-group", `{"description":"All of us"}`, "", 200},
+		{"delete-group-picture", "", "", 204},
+		{"get-group-settings", "", "", 200},
+		{"change-group-settings", `{"announce":true,"locked":true,"joinApproval":true,"memberAdd":"admins"}`, "", 200},
+		{"get-group-invite", "", "", 200},
+		{"create-join-url", "", "", 201},
+		{"join-group-by-url", "", "", 302},
+		{"reset-group-invite", "", "", 200},
+		{"join-group-by-url", "", "", 302},
+		{"delete-join-url", "", "", 204},
+		{"join-group-by-url", "", "", 404},
+		{"list-join-requests", "", "", 200},
+		{"approve-join-requests", them, "", 200},
+		{"reject-join-requests", them, "", 200},
+		{"remove-participants", them, "", 200},
+		{"join-group", `{"invite":"{invite}"}`, "", 200},
+		{"leave-group", "", "", 204},
+		{"leave-group", "", "", 403},
+		{"create-join-url", "", "", 403},
+		{"rename-group", `{"name":"Clan"}`, "", 403},
+		{"list-participants", "", "", 200},
+	}
+}
+
+// groups runs the calls on a group.
+func groups(t *testing.T, seen called, byID map[string]*operation, c *customer, friend *person) {
+	t.Helper()
+	values := map[string]string{"friendId": string(friend.chatID())}
+	for _, step := range groupScript() {
+		o := byID[step.id]
+		require.NotNil(t, o, "no operation %s", step.id)
+		body := step.body
+		for name, value := range values {
+			body = strings.ReplaceAll(body, "{"+name+"}", value)
+		}
+		got := seen.check(t, o, c.api, "well", o.fill(t, values)+step.query, body)
+		require.Equal(t, step.want, got.status, "%s: %s", step.id, got)
+		var said struct {
+			ID      string `json:"id"`
+			Link    string `json:"link"`
+			JoinURL string `json:"joinUrl"`
+		}
+		if step.id == "create-group" || step.id == "reset-group-invite" || step.id == "create-join-url" && got.status == http.StatusCreated {
+			require.NoError(t, json.Unmarshal(got.body, &said))
+			for name, value := range map[string]string{"chatId": said.ID, "invite": said.Link, "token": said.JoinURL[strings.LastIndex(said.JoinURL, "/")+1:]} {
+				if value != "" {
+					values[name] = value
+				}
+			}
+		}
+	}
+	setPicture(t, seen, byID["set-group-picture"], c, friend)
+}
+
+// setPicture gives a new group a picture.
+func setPicture(t *testing.T, seen called, o *operation, c *customer, friend *person) {
+	t.Helper()
+	var made struct {
+		ID string `json:"id"`
+	}
+	body := fmt.Sprintf(`{"name":"Pictured","participants":[%q]}`, friend.chatID())
+	c.api.call(http.StatusCreated, http.MethodPost, "/api/groups/create", body).into(t, &made)
+	var text bytes.Buffer
+	w := multipart.NewWriter(&text)
+	part, err := w.CreateFormFile("file", "a.jpg")
+	require.NoError(t, err)
+	_, err = part.Write(aPicture())
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	caller := *c.api
+	caller.header = maps.Clone(c.api.header)
+	caller.header["Content-Type"] = w.FormDataContentType()
+	got := seen.check(t, o, &caller, "well", o.fill(t, map[string]string{"chatId": made.ID}), text.String())
+	require.Equal(t, http.StatusOK, got.status, got.String())
 }
 
 // adminScript goes on where script ends; it ends with the tenant.
@@ -108,15 +233,52 @@ func adminScript(number string) []scripted {
 		{"create-tenant", `{"name":"Again","externalId":"another"}`, "", 200},
 		{"list-tenants", "", "", 200},
 		{"list-tenants", "", "?limit=1", 200},
+		{"list-tenants", "", "?q=anoth&metadata=a=b&state=unpaired&suspended=false", 200},
+		{"list-tenants", "", "?metadata=nonsense", 422},
 		{"get-tenant", "", "", 200},
+		{"change-tenant", `{"name":"Shop again","metadata":{"plan":"pro","old":null}}`, "", 200},
+		{"change-tenant", `{"externalId":"another"}`, "", 409},
+		{"change-tenant", `{"metadata":{"a b":"c"}}`, "", 422},
+		{"change-tenant", `{}`, "", 422},
+		{"suspend-tenant", "", "", 200},
+		{"connect-session", "", "", 409},
+		{"resume-tenant", "", "", 200},
+		{"list-sessions", "", "?limit=1", 200},
+		{"list-nodes", "", "", 200},
+		{"get-tenant-usage", "", "", 200},
+		{"get-tenant-usage", "", "?format=csv&from=2026-01-01&to=2026-12-31", 200},
+		{"get-tenant-usage", "", "?from=2026-01-02&to=2026-01-01", 422},
+		{"list-usage", "", "?per=tenant", 200},
+		{"list-usage", "", "?format=csv&limit=1", 200},
+		{"list-audit", "", "?limit=1&operation=create-tenant", 200},
+		{"list-audit", "", "?cursor=nonsense", 422},
+		{"create-admin-key", `{"label":"on call","role":"viewer"}`, "", 201},
+		{"create-admin-key", `{"label":"on call","role":"king"}`, "", 422},
+		{"list-admin-keys", "", "", 200},
+		{"rotate-admin-key", `{"overlapSeconds":0}`, "", 201},
+		{"rotate-admin-key", `{}`, "", 409},
+		{"revoke-admin-key", "", "", 204},
 		{"create-key", `{"label":"another"}`, "", 201},
+		{"create-key", `{"scopes":["read"]}`, "", 201},
+		{"create-key", `{"scopes":["fly"]}`, "", 422},
+		{"change-key", `{"label":"third","expiresAt":null,"scopes":["read","send"]}`, "", 200},
+		{"rotate-key", `{"overlapSeconds":60}`, "", 201},
 		{"create-key", `{"expiresAt":"2020-01-01T00:00:00Z"}`, "", 422},
 		{"list-keys", "", "", 200},
+		{"get-tenant-limits", "", "", 200},
+		{"change-tenant-limits", `{"coldChatsPerDay":50,"requestBurst":null}`, "", 200},
+		{"change-tenant-limits", `{}`, "", 200},
+		{"change-tenant-limits", `{"coldChatsPerDay":-1}`, "", 422},
+		{"change-tenant-limits", `{"coldChats":1}`, "", 422},
 		{"get-tenant-session", "", "", 200},
 		{"watch-pairing", "", "", 200}, // of the pairing that is over
 		{"start-pairing", `{"method":"qr"}`, "", 409},
 		{"disconnect-session", "", "", 200},
 		{"connect-session", "", "", 200},
+		{"export-tenant", "", "", 200},
+		{"connect-session", "", "", 409},
+		{"cancel-export", "", "", 200},
+		{"import-tenant", "{file}", "", 409},
 		{"logout-session", "", "", 200},
 		{"logout-session", "", "", 409},
 		{"connect-session", "", "", 409},
@@ -132,14 +294,34 @@ func adminScript(number string) []scripted {
 		{"start-pairing", `{"method":"code"}`, "", 422},
 		{"get-pairing-qr-png", "", "", 404},
 		{"cancel-pairing", "", "", 204},
+		{"create-pairing-link", `{"expiresInMs":60000,"phone":"+` + number + `","returnUrl":"https://shop.example.com/done"}`, "", 201},
+		{"create-pairing-link", `{"expiresInMs":604800001}`, "", 422},
+		{"create-pairing-link", `{"returnUrl":"http://shop.example.com"}`, "", 422},
+		{"list-pairing-links", "", "", 200},
+		{"revoke-pairing-link", "", "", 204},
+		{"revoke-pairing-link", "", "", 204},
 		{"revoke-key", "", "", 204},
 		{"revoke-key", "", "", 204},
-		{"delete-tenant", "", "", 204},
+		{"change-key", `{"label":"fourth"}`, "", 409},
+		{"rotate-key", `{}`, "", 409},
+		{"get-deletion", "", "", 404},
+		{"delete-tenant", "", "", 200},
 		{"delete-tenant", "", "", 404},
+		{"get-deletion", "", "", 200},
+		{"list-deletions", "", "", 200},
 		{"get-tenant", "", "", 404},
 		{"revoke-key", "", "", 404},
+		{"create-pairing-link", `{}`, "", 404},
+		{"list-pairing-links", "", "", 404},
+		{"revoke-pairing-link", "", "", 404},
 		{"get-tenant-session", "", "", 404},
+		{"get-tenant-limits", "", "", 404},
+		{"change-tenant-limits", `{"coldChatsPerDay":50}`, "", 404},
 		{"start-pairing", `{"method":"qr"}`, "", 404},
+		{"export-tenant", "", "", 404},
+		{"cancel-export", "", "", 404},
+		{"import-tenant", `no file`, "", 422},
+		{"import-tenant", "{file}", "", 201},
 	}
 }
 
@@ -153,8 +335,13 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 	}, phone.SendOptions{})
 	require.NoError(t, err)
 	message := feed.received("hello")
+	picture := aPicture()
+	require.NoError(t, ana.SetProfile(t.Context(), phone.ProfileChange{Picture: &picture}))
+	c.named()
 	values := map[string]string{
-		"chatId": string(ana.chatID()), "messageId": string(message.ID), "tenantId": c.id, "keyId": strings.Split(c.key, "_")[1],
+		"chatId": string(ana.chatID()), "contactId": string(ana.chatID()), "messageId": string(message.ID), "tenantId": c.id,
+		"keyId": strings.Split(c.key, "_")[1], "linkId": strings.Split(c.key, "_")[1], "token": "wj_" + c.id + "_" + strings.Repeat("a", 32),
+		"adminKeyId": strings.Repeat("a", 12),
 	}
 	seen := make(called)
 	operations := w.operations()
@@ -171,9 +358,20 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 	for _, o := range operations {
 		byID[o.OperationID] = o
 	}
+	groups(t, seen, byID, c, ana)
+	group, _, err := ana.CreateGroup(t.Context(), "Family", []string{c.Number()})
+	require.NoError(t, err)
+	groupValues := maps.Clone(values)
+	groupValues["chatId"] = group
+	personValues := values
 	for _, step := range slices.Concat(script(), adminScript(c.Number())) {
-		o := byID[step.id]
-		require.NotNil(t, o, "no operation %s", step.id)
+		name, isGroup := strings.CutPrefix(step.id, inGroup)
+		o := byID[name]
+		require.NotNil(t, o, "no operation %s", name)
+		values := personValues
+		if isGroup {
+			values = groupValues
+		}
 		caller := c.api
 		if o.admin {
 			caller = w.admin
@@ -184,12 +382,29 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		}
 		got := seen.check(t, o, caller, "well", o.fill(t, values)+step.query, body)
 		require.Equal(t, step.want, got.status, "%s: %s", step.id, got)
-		if step.id == "send-message" { // from here on it is this one that is meant
+		if name == "create-admin-key" && got.status == http.StatusCreated {
+			var made struct {
+				ID string `json:"id"`
+			}
+			require.NoError(t, json.Unmarshal(got.body, &made))
+			values["adminKeyId"] = made.ID
+		}
+		if name == "export-tenant" && got.status == http.StatusOK {
+			values["file"] = string(got.body)
+		}
+		if name == "send-message" || name == "create-poll" && isGroup { // from here on it is this one that is meant
 			var sent struct {
 				ID string `json:"id"`
 			}
 			require.NoError(t, json.Unmarshal(got.body, &sent))
 			values["messageId"] = sent.ID
+		}
+		if name == "create-pairing-link" && got.status == http.StatusCreated {
+			var made struct {
+				ID string `json:"id"`
+			}
+			require.NoError(t, json.Unmarshal(got.body, &made))
+			values["linkId"] = made.ID
 		}
 	}
 	for _, o := range operations {
@@ -250,9 +465,18 @@ func refuse(t *testing.T, w *world, seen called, o *operation, c *customer, valu
 	if o.documented(http.StatusUnprocessableEntity) {
 		require.Equal(t, http.StatusUnprocessableEntity, got.status, "%s", o.OperationID)
 	}
-	if o.RequestBody != nil {
+	if _, takes := bodyOf(o, "application/json"); takes {
 		refuseBodies(t, seen, o, caller, path, body)
 	}
+}
+
+// bodyOf is the example of the operation's body of that type.
+func bodyOf(o *operation, media string) (example string, takes bool) {
+	if o.RequestBody == nil {
+		return "", false
+	}
+	content, takes := o.RequestBody.Content[media]
+	return string(content.Example), takes
 }
 
 func refuseBodies(t *testing.T, seen called, o *operation, caller *client, path, example string) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,14 +24,20 @@ import (
 type pairCmd struct {
 	TenantArg
 
-	Phone string `placeholder:"NUMBER" help:"Link by a code that is typed into the phone with this number, instead of a QR code."`
+	Phone  string `placeholder:"NUMBER" help:"Link by a code that is typed into the phone with this number, instead of a QR code."`
+	NoWait bool   `help:"Print the code, or the QR code's text, and leave: for programs. The pairing goes on."`
 }
 
 // cancelTimeout bounds the cancelling of a pairing after an interrupt.
 const cancelTimeout = 5 * time.Second
 
-// Run pairs and follows the pairing to its end.
+// Run pairs, and follows the pairing to its end unless told otherwise.
 func (c *pairCmd) Run(ctx context.Context, o *operator) error {
+	if c.NoWait {
+		return do(o, func(client *adminapi.Client) (api.PairingInfo, error) {
+			return client.StartPairing(ctx, c.Tenant, c.Phone)
+		}, func(w *tabwriter.Writer, p api.PairingInfo) { line(w, cmp.Or(p.Code, p.QR)) })
+	}
 	return do(o, func(client *adminapi.Client) (api.SessionInfo, error) {
 		if _, err := client.StartPairing(ctx, c.Tenant, c.Phone); err != nil {
 			return api.SessionInfo{}, err

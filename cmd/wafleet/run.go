@@ -41,7 +41,9 @@ type cli struct {
 	Dev     devCmd     `cmd:"" help:"Try it: a node with an embedded database, a simulated WhatsApp, a paired tenant and contacts that answer."`
 	Sim     simCmd     `cmd:"" help:"Run the simulated WhatsApp alone."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database to this version. Nodes do so at start, too."`
+	Backup  backupCmd  `cmd:"" help:"Copy the embedded database into a file, also while a node runs on it."`
 	Admin   adminCmd   `cmd:"" help:"Tenants, keys, sessions and pairing, through a node's admin API."`
+	Health  healthCmd  `cmd:"" help:"Ask a node on this machine whether it is ready, as health checks do."`
 	Bench   benchCmd   `cmd:"" help:"Measure the fleet beside bare whatsmeow clients on this machine."`
 	Version versionCmd `cmd:"" help:"Show the version."`
 }

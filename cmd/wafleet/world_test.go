@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,15 +31,16 @@ type world struct {
 	t     *testing.T
 	sim   *wasim.Simulator
 	url   string // of the database
+	args  []string
 	node  *process
 	base  string  // of the node's API
 	admin *client // the node's admin API
 }
 
-// newWorld starts a simulator, and a node on that database.
-func newWorld(t *testing.T, databaseURL string) *world {
+// newWorld starts a simulator, and a node on that database with these arguments, as every later one.
+func newWorld(t *testing.T, databaseURL string, args ...string) *world {
 	t.Helper()
-	w := &world{t: t, url: databaseURL}
+	w := &world{t: t, url: databaseURL, args: args}
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 	var err error
 	w.sim, err = wasim.Start(t.Context(), wasim.Config{Listen: "127.0.0.1:0", WhatsAppListen: "127.0.0.1:0", Log: log})
@@ -64,7 +66,8 @@ func (w *world) launch(args ...string) {
 	w.node = start(w.t, []string{
 		"WAFLEET_DATABASE=" + w.url, "WAFLEET_ADMIN_KEY=" + adminKey, "WAFLEET_WHATSAPP=" + w.sim.ControlURL(),
 		"WAFLEET_CONNECTS_PER_SECOND=1000", "WAFLEET_CONNECT_BURST=1000",
-	}, append([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json"}, args...)...)
+		"WAFLEET_REQUESTS_PER_SECOND=0", // tests ask faster than any customer
+	}, slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json"}, w.args, args)...)
 	address, ok := w.node.logged("serving")["address"].(string)
 	require.True(w.t, ok)
 	w.base = "http://" + address

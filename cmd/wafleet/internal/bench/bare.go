@@ -102,7 +102,9 @@ func (b *bareVariant) login(ctx context.Context, dev *store.Device) (*whatsmeow.
 		case *events.Connected:
 			once()
 		case *events.Message:
-			b.got(messageKey{own, e.Info.ID})
+			if e.Message.GetConversation() != "" || e.Message.GetExtendedTextMessage() != nil { // else it is keys alone
+				b.got(messageKey{own, e.Info.ID})
+			}
 		case *events.UndecryptableMessage:
 			b.mu.Lock()
 			b.lost++

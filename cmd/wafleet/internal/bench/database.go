@@ -24,14 +24,14 @@ func (r *run) scratch(ctx context.Context, variant string) (databaseURL string, 
 		return "", nil, fmt.Errorf("%w: database: not a URL", ErrOptions) // the error would show the password
 	}
 	name := "wafleet_bench_" + strings.ToLower(rand.Text()[:12])
-	if err = r.administer(ctx, "CREATE DATABASE "+name); err != nil {
+	if err = administer(ctx, r.Database, "CREATE DATABASE "+name); err != nil {
 		return "", nil, fmt.Errorf("create a database: %w", err)
 	}
 	server.Path = "/" + name
 	return server.String(), func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
 		defer cancel()
-		if err := r.administer(ctx, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+		if err := administer(ctx, r.Database, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			return fmt.Errorf("drop database %s: %w", name, err)
 		}
 		return nil
@@ -40,10 +40,21 @@ func (r *run) scratch(ctx context.Context, variant string) (databaseURL string, 
 
 const dropTimeout = 30 * time.Second
 
-func (r *run) administer(ctx context.Context, statement string) (err error) {
+// analyze gives PostgreSQL the statistics that its autovacuum makes within minutes; without them its plans are those for empty tables.
+func (r *run) analyze(ctx context.Context, databaseURL string) error {
+	if engineOf(r.Database) == engineSQLite {
+		return nil
+	}
+	if err := administer(ctx, databaseURL, "ANALYZE"); err != nil {
+		return fmt.Errorf("analyze: %w", err)
+	}
+	return nil
+}
+
+func administer(ctx context.Context, databaseURL, statement string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, r.Database)
+	conn, err := pgx.Connect(ctx, databaseURL)
 	if err != nil {
 		return err // pgx redacts the password
 	}

@@ -49,6 +49,8 @@ const (
 	maxRounds   = 100
 	// spareFiles are the files that a process has open beside one socket per session.
 	spareFiles = 256
+	// sparePorts are the ports of this machine that others hold, or that the kernel keeps for a while after a connection.
+	sparePorts = 2000
 )
 
 func (o *Options) validate() error {
@@ -64,6 +66,10 @@ func (o *Options) validate() error {
 	if limit, known := openFiles(); known && limit < uint64(o.Sessions)+spareFiles {
 		return fmt.Errorf("%w: %d sessions need %d open files, this process may have %d: raise it with ulimit -n",
 			ErrOptions, o.Sessions, o.Sessions+spareFiles, limit)
+	}
+	if ports, known := loopbackPorts(); known && ports < o.Sessions+sparePorts {
+		return fmt.Errorf("%w: %d sessions need %d ports on loopback, this system gives out %d: widen net.ipv4.ip_local_port_range",
+			ErrOptions, o.Sessions, o.Sessions+sparePorts, ports)
 	}
 	return nil
 }
@@ -108,6 +114,7 @@ type run struct {
 	Options
 
 	dir     string
+	exact   bool // see plan.Exact
 	sim     *child
 	control string // URL of the simulator's control API
 }
@@ -154,6 +161,8 @@ func Work(ctx context.Context, role string, in io.Reader, out io.Writer, log *sl
 		return work(ctx, &simulator{log: log}, in, out)
 	case roleTarget:
 		return work(ctx, &target{log: log}, in, out)
+	case roleNode:
+		return work(ctx, &nodeWorker{log: log}, in, out)
 	}
 	return fmt.Errorf("%w: no role %q", ErrOptions, role)
 }

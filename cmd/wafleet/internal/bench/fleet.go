@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.mau.fi/whatsmeow/store"
+	"go.mau.fi/whatsmeow/types"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wafleet/wafleet/metrics"
@@ -44,8 +45,12 @@ func (f *fleetVariant) open(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("database: %w", err)
 	}
-	f.devices = devicestore.New(f.db.Database(), f.db, f.log)
-	if err = f.db.Migrate(ctx, f.devices.Upgrade); err != nil {
+	ring, err := devicestore.ParseKeyring(f.plan.MasterKey)
+	if err != nil {
+		return err
+	}
+	f.devices = devicestore.New(f.db, f.db, ring, f.log)
+	if err = f.db.Migrate(ctx); err != nil {
 		return err
 	}
 	if f.clients, err = reach(ctx, f.plan.Control); err != nil {
@@ -68,18 +73,26 @@ func (f *fleetVariant) prepare(ctx context.Context, say func(string)) error {
 		return err
 	}
 	all, err := f.plan.linkAll(ctx, say, func(ctx context.Context, i int) (*store.Device, error) {
-		return f.devices.New(ctx, tenants[i])
+		dev, err := f.devices.New(ctx, tenants[i])
+		if err != nil {
+			return nil, err
+		}
+		// It gets its keys before the simulator says who it is: this JID does not stay.
+		dev.ID = &types.JID{User: accountNumber(f.plan.First, i), Device: 1, Server: types.DefaultUserServer}
+		return dev, dev.Save(ctx)
 	})
 	if err != nil {
-		return err
-	}
-	if err = saveDevices(ctx, f.db.Database(), all); err != nil {
 		return err
 	}
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(commitsAtOnce)
 	for i, l := range all {
-		work.Go(func() error { return f.pair(ctx, tenants[i], l.device) })
+		work.Go(func() error {
+			if err := l.device.Save(ctx); err != nil {
+				return err
+			}
+			return f.pair(ctx, tenants[i], l.device)
+		})
 	}
 	return work.Wait()
 }
@@ -153,7 +166,7 @@ func (f *fleetVariant) counts(ctx context.Context) (counts, error) {
 	}}
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(runtime.NumCPU())
-	for page := (tenant.Page{Limit: 500}); ; {
+	for page := (tenant.Query{Page: tenant.Page{Limit: 500}}); ; {
 		list, err := f.db.List(ctx, page)
 		if err != nil {
 			return total, errors.Join(err, work.Wait())

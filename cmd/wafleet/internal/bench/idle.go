@@ -64,6 +64,7 @@ func Idle(ctx context.Context, o IdleOptions) (report IdleReport, err error) {
 		return report, err
 	}
 	defer func() { err = errors.Join(err, r.end()) }()
+	r.exact = true
 	report = IdleReport{
 		Benchmark: "idle", Engine: engineOf(o.Database), Sessions: o.Sessions, Rounds: o.Rounds, SettleMS: o.Settle.Milliseconds(),
 		Machine: machine(), Promise: idlePromise,
@@ -177,5 +178,13 @@ func (r *IdleReport) WriteTable(w io.Writer) error {
 }
 
 func kib(bytes float64) string { return fmt.Sprintf("%.1f KiB", bytes/1024) }
+
+// size is in the unit in which it is best read.
+func size(bytes int) string {
+	if bytes < 1<<20 {
+		return kib(float64(bytes))
+	}
+	return mib(int64(bytes))
+}
 
 func mib(bytes int64) string { return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20)) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"text/tabwriter"
 	"time"
 )
@@ -13,7 +14,8 @@ import (
 type InboundOptions struct {
 	Options
 
-	Messages int // over all sessions
+	Messages int  // over all sessions
+	Groups   bool // in groups, rather than to each alone
 }
 
 const maxMessages = 1_000_000
@@ -24,6 +26,7 @@ type InboundReport struct {
 	Engine    string           `json:"engine"`
 	Sessions  int              `json:"sessions"`
 	Messages  int              `json:"messages"`
+	Groups    bool             `json:"groups"`
 	Rounds    int              `json:"rounds"` // of each variant the round with the median rate is reported
 	Machine   Machine          `json:"machine"`
 	Reference string           `json:"reference"`
@@ -39,6 +42,9 @@ type InboundVariant struct {
 	DrainMS   float64 `json:"drainMs"`
 	// TotalMS is from the beginning of the first login to the last acknowledgement.
 	TotalMS float64 `json:"totalMs"`
+	// Latency is from a message's arrival at the client's socket to its acknowledgement. While a queue drains it holds the wait behind
+	// the messages that came before.
+	Latency Latency `json:"latency"`
 	// ProcessorMS is how long the variant's process kept processors busy for each message, logins included.
 	ProcessorMS float64 `json:"processorMsPerMessage"`
 
@@ -69,19 +75,22 @@ func Inbound(ctx context.Context, o InboundOptions) (report InboundReport, err e
 	if o.Messages < o.Sessions || o.Messages > maxMessages {
 		return report, fmt.Errorf("%w: messages must be at least one per session and at most %d", ErrOptions, maxMessages)
 	}
+	if o.Groups {
+		o.Messages -= o.Messages % o.Sessions // each message goes to all members
+	}
 	r, err := begin(o.Options)
 	if err != nil {
 		return report, err
 	}
 	defer func() { err = errors.Join(err, r.end()) }()
 	report = InboundReport{
-		Benchmark: "inbound", Engine: engineOf(o.Database), Sessions: o.Sessions, Messages: o.Messages, Rounds: o.Rounds, Machine: machine(),
+		Benchmark: "inbound", Engine: engineOf(o.Database), Sessions: o.Sessions, Messages: o.Messages, Groups: o.Groups, Rounds: o.Rounds, Machine: machine(),
 		Reference: "bare whatsmeow clients with SynchronousAck and EnableDecryptedEventBuffer, same run: on whatsmeow's sqlstore with the " +
 			"same engine and settings (bare), and on Go maps (bare-memory: the limit, nothing is stored)",
 	}
 	report.Variants, err = inRounds(r.Rounds, []Variant{BareMemory, Bare, Fleet},
 		func(v Variant, place int) (InboundVariant, error) {
-			return r.inbound(ctx, v, place, o.Messages)
+			return r.inbound(ctx, v, place, o)
 		},
 		func(m InboundVariant) float64 { return m.PerSecond })
 	if err != nil {
@@ -97,7 +106,8 @@ func Inbound(ctx context.Context, o InboundOptions) (report InboundReport, err e
 	return report, nil
 }
 
-func (r *run) inbound(ctx context.Context, v Variant, place, messages int) (m InboundVariant, err error) {
+func (r *run) inbound(ctx context.Context, v Variant, place int, o InboundOptions) (m InboundVariant, err error) {
+	messages := o.Messages
 	m.Name = v
 	if err = r.simulate(ctx); err != nil {
 		return m, err
@@ -110,7 +120,7 @@ func (r *run) inbound(ctx context.Context, v Variant, place, messages int) (m In
 	defer func() { err = errors.Join(err, p.close()) }()
 	r.say("%s: queueing %d messages", v, messages)
 	work := r.sessionsTimeout() + time.Duration(messages)*perMessage
-	err = r.askSimulator(ctx, work, doFill, fillArgs{First: p.plan.First, Count: r.Sessions, Messages: messages}, nil)
+	err = r.askSimulator(ctx, work, doFill, fillArgs{First: p.plan.First, Count: r.Sessions, Messages: messages, Groups: o.Groups}, nil)
 	if err != nil {
 		return m, err
 	}
@@ -127,7 +137,11 @@ func (r *run) inbound(ctx context.Context, v Variant, place, messages int) (m In
 		return m, err
 	}
 	var seen tally
-	if err = r.askSimulator(ctx, work, doWaitDrain, nil, &seen); err != nil {
+	profile := ""
+	if r.Profile != "" {
+		profile = filepath.Join(r.Profile, fmt.Sprintf("simulator-of-%s.pprof", v))
+	}
+	if err = r.askSimulator(ctx, work, doWaitDrain, profile, &seen); err != nil {
 		return m, err
 	}
 	var got counts
@@ -136,6 +150,7 @@ func (r *run) inbound(ctx context.Context, v Variant, place, messages int) (m In
 	}
 	drain := seen.Last.Sub(seen.First)
 	m.DrainMS, m.TotalMS = milliseconds(drain), milliseconds(seen.Last.Sub(started))
+	m.Latency = seen.Latency
 	m.PerSecond = ratio(float64(seen.Acknowledged), drain.Seconds())
 	m.ProcessorMS = ratio(milliseconds(got.Processor), float64(messages))
 	m.Queued, m.Acknowledged, m.Stored, m.Retries = seen.Queued, seen.Acknowledged, got.Messages, seen.Retries
@@ -171,19 +186,20 @@ func check(messages int, seen tally, got counts) error {
 // WriteTable prints the report for people.
 func (r *InboundReport) WriteTable(w io.Writer) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintf(w, "inbound: %d messages queued for %d sessions, %s, %s%s\n\n", r.Messages, r.Sessions, r.Engine, r.Machine,
-		medianOf(r.Rounds))
-	_, _ = fmt.Fprintln(out, "\tmessages/s\tdrained in\twith logins\tCPU per message\tacknowledged\tstored\tretries\t")
+	_, _ = fmt.Fprintf(w, "inbound: %d messages queued for %d sessions%s, %s, %s%s\n\n", r.Messages, r.Sessions, map[bool]string{true: " in groups"}[r.Groups],
+		r.Engine, r.Machine, medianOf(r.Rounds))
+	_, _ = fmt.Fprintln(out, "\tmessages/s\tdrained in\twith logins\tp50\tp99\tCPU per message\tacknowledged\tstored\tretries\t")
 	for _, v := range r.Variants {
-		_, _ = fmt.Fprintf(out, "%s\t%.0f\t%.2f s\t%.2f s\t%.2f ms\t%d\t%d\t%d\t\n", v.Name, v.PerSecond, v.DrainMS/1000, v.TotalMS/1000,
-			v.ProcessorMS, v.Acknowledged, v.Stored, v.Retries)
+		_, _ = fmt.Fprintf(out, "%s\t%.0f\t%.2f s\t%.2f s\t%.0f ms\t%.0f ms\t%.2f ms\t%d\t%d\t%d\t\n", v.Name, v.PerSecond, v.DrainMS/1000, v.TotalMS/1000,
+			v.Latency.P50MS, v.Latency.P99MS, v.ProcessorMS, v.Acknowledged, v.Stored, v.Retries)
 	}
-	_, _ = fmt.Fprintf(out, "fleet : bare\t%.2f\t\t%.2f\t%.2f\t\t\t\t\n", r.Ratio.Bare, r.Ratio.BareTotal, r.Ratio.BareProcessor)
-	_, _ = fmt.Fprintf(out, "fleet : bare-memory\t%.2f\t\t%.2f\t%.2f\t\t\t\t\n", r.Ratio.BareMemory, r.Ratio.MemoryTotal, r.Ratio.MemoryProcessor)
+	_, _ = fmt.Fprintf(out, "fleet : bare\t%.2f\t\t%.2f\t\t\t%.2f\t\t\t\t\n", r.Ratio.Bare, r.Ratio.BareTotal, r.Ratio.BareProcessor)
+	_, _ = fmt.Fprintf(out, "fleet : bare-memory\t%.2f\t\t%.2f\t\t\t%.2f\t\t\t\t\n", r.Ratio.BareMemory, r.Ratio.MemoryTotal, r.Ratio.MemoryProcessor)
 	if err := out.Flush(); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintln(w, "\nmessages/s: from the first to the last acknowledgement, as the simulator saw them; with logins: from the first login")
+	_, _ = fmt.Fprintln(w, "p50, p99: from a message's arrival at the socket to its acknowledgement, the wait behind those before it included")
 	_, _ = fmt.Fprintln(w, "ratios: of rates, so that more is better; of CPU per message, so that less is better")
 	for _, v := range r.Variants {
 		if c := v.Commits; c != nil {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -21,6 +22,8 @@ const (
 	doWaitOnline = "wait-online"
 	doWaitDrain  = "wait-drain"
 	doActive     = "active"
+
+	doCorrespondent = "correspondent" // starts a phone to write to, and tells its number
 )
 
 const (
@@ -35,6 +38,7 @@ type fillArgs struct {
 	First    uint64 `json:"first"` // number of the first account; the others follow
 	Count    int    `json:"count"`
 	Messages int    `json:"messages"`
+	Groups   bool   `json:"groups"` // each sender writes to a group of all its companions
 }
 
 // simulator is the worker that plays WhatsApp and the phones that write. While messages drain no phone is online: receipts
@@ -45,6 +49,7 @@ type simulator struct {
 	sim     *wasim.Simulator
 	witness *witness
 	senders uint64 // phones made so far
+	answers *phone.Phone
 }
 
 func (s *simulator) do(ctx context.Context, req request, say func(string)) (any, error) {
@@ -67,7 +72,9 @@ func (s *simulator) do(ctx context.Context, req request, say func(string)) (any,
 		}
 		return s.wait(ctx, say, "online", func(_ tally, online int) (int, int) { return online, n })
 	case doWaitDrain:
-		return s.wait(ctx, say, "acknowledged", func(t tally, _ int) (int, int) { return t.Acknowledged, t.Queued })
+		return s.drain(ctx, req, say)
+	case doCorrespondent:
+		return s.correspondent(ctx)
 	case doActive:
 		return s.sim.Relay().Stats().Active, nil
 	}
@@ -101,13 +108,20 @@ func (s *simulator) fill(ctx context.Context, args fillArgs, say func(string)) e
 				return err
 			}
 			defer p.Close()
+			var all []string
+			for companion := i; companion < args.Count; companion += senders {
+				all = append(all, accountNumber(args.First, companion))
+			}
+			if args.Groups {
+				return s.fillGroup(ctx, p, all, args.Messages/args.Count, steps)
+			}
 			for m := range args.Messages {
 				companion := m % args.Count
 				if companion%senders != i {
 					continue
 				}
 				to := accountNumber(args.First, companion)
-				id, err := p.SendText(ctx, to, "Message "+strconv.Itoa(m)+", as long as such things are.", phone.SendOptions{})
+				id, err := p.SendText(ctx, to, text(m), phone.SendOptions{})
 				if err != nil {
 					return err
 				}
@@ -120,9 +134,55 @@ func (s *simulator) fill(ctx context.Context, args fillArgs, say func(string)) e
 	return work.Wait()
 }
 
+func text(m int) string { return "Message " + strconv.Itoa(m) + ", as long as such things are." }
+
+// fillGroup makes a group and writes to it.
+func (s *simulator) fillGroup(ctx context.Context, p *phone.Phone, members []string, messages int, steps *steps) error {
+	group, _, err := p.CreateGroup(ctx, "Group of "+p.Number(), members)
+	if err != nil {
+		return err
+	}
+	for m := range messages {
+		id, err := p.SendText(ctx, group, text(m), phone.SendOptions{})
+		if err != nil {
+			return err
+		}
+		for _, to := range members {
+			s.witness.expect(to, id)
+			steps.one()
+		}
+	}
+	return nil
+}
+
+// correspondent starts a phone that takes in what is sent to it.
+func (s *simulator) correspondent(ctx context.Context) (number string, err error) {
+	number = strconv.FormatUint(firstSender, 10)
+	s.answers, err = s.sim.AddPhone(ctx, wasim.PhoneConfig{Phone: number, Name: "Correspondent", History: []phone.Chat{}})
+	return number, err
+}
+
 // accountNumber is the phone number of the account that companion i belongs to.
 func accountNumber(first uint64, i int) string {
 	return strconv.FormatUint(first+uint64(i), 10) //nolint:gosec // an index
+}
+
+// drain waits until all messages are acknowledged, and writes a profile of the simulator to the file that the request names, if any.
+func (s *simulator) drain(ctx context.Context, req request, say func(string)) (t tally, err error) {
+	path, err := arguments[string](req)
+	if err != nil {
+		return t, err
+	}
+	if path != "" {
+		var profile processorProfile
+		if err = profile.begin(path); err != nil {
+			return t, err
+		}
+		defer func() { err = errors.Join(err, profile.end()) }()
+	}
+	t, err = s.wait(ctx, say, "acknowledged", func(t tally, _ int) (int, int) { return t.Acknowledged, t.Queued })
+	t.Latency = s.witness.latency()
+	return t, err
 }
 
 // wait returns when as many as wanted were seen. It gives up when nothing happens for a while.

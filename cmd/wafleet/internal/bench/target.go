@@ -5,11 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"runtime"
-	"runtime/pprof"
-	"strings"
 	"time"
 
 	"github.com/wafleet/wafleet/session/transport"
@@ -21,6 +17,7 @@ const (
 	doStart   = "start"   // all that there is before the sessions
 	doMemory  = "memory"
 	doConnect = "connect" // bring the sessions online
+	doSend    = "send"
 	doCounts  = "counts"
 )
 
@@ -35,6 +32,8 @@ const (
 	Bare Variant = "bare"
 	// BareMemory is the same on a store of Go maps: nothing outlives the process, nothing waits for a disk.
 	BareMemory Variant = "bare-memory"
+	// Node is the fleet in a whole node, as wafleet serve makes it. Its devices are made as the fleet's are.
+	Node Variant = "node"
 )
 
 // plan is what a target is to be.
@@ -45,6 +44,9 @@ type plan struct {
 	First    uint64  `json:"first"`   // number of the first account
 	Sessions int     `json:"sessions"`
 	Profile  string  `json:"profile"` // folder, or empty
+	Exact    bool    `json:"exact"`   // whether memory is what is measured: seeing all of it costs time
+	// MasterKey is the fleet's: the process that prepares and the one that connects are not the same.
+	MasterKey string `json:"masterKey"`
 }
 
 // counts is what a variant says that it got.
@@ -81,7 +83,7 @@ type target struct {
 	plan    plan
 	variant variant
 	busy    time.Duration // of the processors, before the sessions
-	profile *os.File
+	profile profiler
 }
 
 func (t *target) do(ctx context.Context, req request, say func(string)) (any, error) {
@@ -96,16 +98,29 @@ func (t *target) do(ctx context.Context, req request, say func(string)) (any, er
 			return nil, err
 		}
 		m := readMemory(force)
-		return m, t.heapProfile(force)
+		if !force {
+			return m, nil
+		}
+		return m, t.profile.heap()
 	case doConnect:
 		t.busy = processorTime()
-		if err := t.cpuProfile(); err != nil {
+		if err := t.profile.begin(); err != nil {
 			return nil, err
 		}
 		return struct{}{}, t.variant.connect(ctx)
+	case doSend:
+		args, err := arguments[sendArgs](req)
+		if err != nil {
+			return nil, err
+		}
+		s, ok := t.variant.(sender)
+		if !ok {
+			return nil, fmt.Errorf("variant %q cannot send", t.plan.Variant)
+		}
+		return s.send(ctx, args)
 	case doCounts:
 		busy := processorTime() - t.busy
-		if err := t.endProfile(); err != nil {
+		if err := t.profile.end(); err != nil {
 			return nil, err
 		}
 		c, err := t.variant.counts(ctx)
@@ -122,7 +137,8 @@ func (t *target) with(req request, fn func() error) error {
 		if t.plan, err = arguments[plan](req); err != nil {
 			return err
 		}
-		if t.plan.Profile != "" {
+		t.profile = profiler{folder: t.plan.Profile, name: profileName(string(t.plan.Variant), t.plan.Database)}
+		if t.plan.Profile != "" && t.plan.Exact {
 			runtime.MemProfileRate = profileRate // before there is anything to see
 		}
 		if t.variant, err = t.newVariant(); err != nil {
@@ -137,7 +153,7 @@ const profileRate = 4096
 
 func (t *target) newVariant() (variant, error) {
 	switch t.plan.Variant {
-	case Fleet:
+	case Fleet, Node:
 		return &fleetVariant{plan: t.plan, log: t.log}, nil
 	case Bare:
 		return &bareVariant{plan: t.plan, source: &sqlSource{plan: t.plan, log: t.log}, log: t.log}, nil
@@ -148,52 +164,11 @@ func (t *target) newVariant() (variant, error) {
 }
 
 func (t *target) close() error {
-	err := t.endProfile()
+	err := t.profile.end()
 	if t.variant != nil {
 		err = errors.Join(err, t.variant.close())
 	}
 	return err
-}
-
-func (t *target) profilePath(kind string) string {
-	engine, _, _ := strings.Cut(t.plan.Database, ":")
-	return filepath.Join(t.plan.Profile, fmt.Sprintf("%s-%s-%s.pprof", t.plan.Variant, engine, kind))
-}
-
-func (t *target) cpuProfile() (err error) {
-	if t.plan.Profile == "" {
-		return nil
-	}
-	if t.profile, err = os.Create(t.profilePath("cpu")); err != nil {
-		return fmt.Errorf("profile: %w", err)
-	}
-	if err = pprof.StartCPUProfile(t.profile); err != nil {
-		return fmt.Errorf("profile: %w", err)
-	}
-	return nil
-}
-
-func (t *target) endProfile() error {
-	if t.profile == nil {
-		return nil
-	}
-	pprof.StopCPUProfile()
-	err := t.profile.Close()
-	t.profile = nil
-	return err
-}
-
-// heapProfile writes what is live, after a forced collection. The last one written is that of the sessions.
-func (t *target) heapProfile(forced bool) (err error) {
-	if t.plan.Profile == "" || !forced {
-		return nil
-	}
-	f, err := os.Create(t.profilePath("heap"))
-	if err != nil {
-		return fmt.Errorf("profile: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return pprof.WriteHeapProfile(f)
 }
 
 // reach makes the clients for the simulator.

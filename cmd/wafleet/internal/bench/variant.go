@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/wafleet/wafleet/session/devicestore"
 )
 
 // firstAccount is the number of the first account under test; the others follow.
@@ -28,7 +30,8 @@ func (r *run) prepare(ctx context.Context, v Variant, place int) (*prepared, err
 		return nil, err
 	}
 	p := &prepared{drop: drop, plan: plan{
-		Variant: v, Database: address, Control: r.control, First: firstAccount, Sessions: r.Sessions, Profile: r.Profile,
+		Variant: v, Database: address, Control: r.control, First: firstAccount, Sessions: r.Sessions, Profile: r.Profile, Exact: r.exact,
+		MasterKey: devicestore.NewMasterKey(),
 	}}
 	if err = r.makeDevices(ctx, p); err != nil {
 		return nil, errors.Join(err, p.close())
@@ -48,7 +51,11 @@ func (r *run) makeDevices(ctx context.Context, p *prepared) (err error) {
 	if err = maker.close(); err != nil {
 		return err
 	}
-	p.target, err = spawn(ctx, r.Command, roleTarget, r.Progress)
+	role := roleTarget
+	if p.plan.Variant == Node {
+		role = roleNode
+	}
+	p.target, err = spawn(ctx, r.Command, role, r.Progress)
 	return err
 }
 
@@ -58,13 +65,17 @@ func (p *prepared) call(ctx context.Context, timeout time.Duration, do string, a
 	return p.target.call(ctx, do, args, result)
 }
 
-func (p *prepared) close() error {
-	var err error
-	if p.target != nil {
-		err = p.target.close()
+// end ends the process that was measured.
+func (p *prepared) end() error {
+	if p.target == nil {
+		return nil
 	}
-	return errors.Join(err, p.drop())
+	target := p.target
+	p.target = nil
+	return target.close()
 }
+
+func (p *prepared) close() error { return errors.Join(p.end(), p.drop()) }
 
 // askSimulator is a call with a deadline.
 func (r *run) askSimulator(ctx context.Context, timeout time.Duration, do string, args, result any) error {
@@ -75,15 +86,13 @@ func (r *run) askSimulator(ctx context.Context, timeout time.Duration, do string
 
 // inRounds measures all variants as often as was asked for, in turns, so that what slows the machine for a while slows all. It
 // returns of each variant the measurement that is the median by key.
-func inRounds[T any](
-	rounds int, variants []Variant, measure func(v Variant, place int) (T, error), key func(T) float64,
-) ([]T, error) {
+func inRounds[V, T any](rounds int, variants []V, measure func(v V, place int) (T, error), key func(T) float64) ([]T, error) {
 	all := make([][]T, len(variants))
 	for round := range rounds {
 		for i, v := range variants {
 			m, err := measure(v, round*len(variants)+i)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", v, err)
+				return nil, fmt.Errorf("%v: %w", v, err)
 			}
 			all[i] = append(all[i], m)
 		}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -10,9 +11,11 @@ import (
 // witness counts what the simulator sees of the companions under test.
 type witness struct {
 	mu       sync.Mutex
-	waiting  map[messageKey]int // messages that were queued: how often each was acknowledged
-	acked    int                // of waiting, at least once
-	online   map[string]bool    // companions that opened their queue
+	waiting  map[messageKey]int       // messages that were queued: how often each was acknowledged
+	acked    int                      // of waiting, at least once
+	came     map[messageKey]time.Time // when the first copy was written to the companion's socket
+	taken    []time.Duration          // from then to the acknowledgement, of each message
+	online   map[string]bool          // companions that opened their queue
 	tally    tally
 	progress chan struct{} // buffered 1: something was acknowledged or came online
 }
@@ -30,10 +33,14 @@ type tally struct {
 	Dropped      int       `json:"dropped"`    // by the simulator: its queue was full
 	First        time.Time `json:"first"`
 	Last         time.Time `json:"last"`
+	Latency      Latency   `json:"latency"` // filled in when all is acknowledged
 }
 
 func newWitness() *witness {
-	return &witness{waiting: make(map[messageKey]int), online: make(map[string]bool), progress: make(chan struct{}, 1)}
+	return &witness{
+		waiting: make(map[messageKey]int), came: make(map[messageKey]time.Time), online: make(map[string]bool),
+		progress: make(chan struct{}, 1),
+	}
 }
 
 // expect says that a message lies in a companion's queue.
@@ -59,6 +66,11 @@ func (w *witness) see(o relay.Observation) {
 		w.tally.Refused++
 	case relay.Dropped:
 		w.tally.Dropped++
+	case relay.Delivered:
+		if key := (messageKey{o.Phone, o.ID}); o.Tag == "message" && w.came[key].IsZero() {
+			w.came[key] = o.At
+		}
+		return
 	case relay.Acknowledged:
 		if o.Tag != "message" {
 			return
@@ -84,6 +96,9 @@ func (w *witness) acknowledged(key messageKey, at time.Time) {
 		w.tally.Twice++
 	default:
 		w.acked++
+		if came := w.came[key]; !came.IsZero() { // the socket may be faster than whoever tells of it
+			w.taken = append(w.taken, max(0, at.Sub(came)))
+		}
 	}
 	w.waiting[key]++
 	if w.tally.First.IsZero() || at.Before(w.tally.First) {
@@ -100,4 +115,26 @@ func (w *witness) counts() (t tally, online int) {
 	t = w.tally
 	t.Queued, t.Acknowledged = len(w.waiting), w.acked
 	return t, len(w.online)
+}
+
+// latency is how long the messages took from the socket to their acknowledgement.
+func (w *witness) latency() Latency {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return latencyOf(w.taken)
+}
+
+// Latency is how long something took, in milliseconds.
+type Latency struct {
+	P50MS float64 `json:"p50Ms"`
+	P99MS float64 `json:"p99Ms"`
+}
+
+func latencyOf(taken []time.Duration) Latency {
+	if len(taken) == 0 {
+		return Latency{}
+	}
+	taken = slices.Sorted(slices.Values(taken))
+	at := func(percent int) float64 { return milliseconds(taken[(len(taken)-1)*percent/100]) }
+	return Latency{P50MS: at(50), P99MS: at(99)}
 }

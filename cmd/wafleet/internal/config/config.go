@@ -19,6 +19,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wafleet/wafleet/api/console"
+	"github.com/wafleet/wafleet/session/devicestore"
+	"github.com/wafleet/wafleet/tenant"
 )
 
 // Config is everything that can be set about a node. Make one with [Load], or with [Default] and by hand, then Validate.
@@ -26,17 +30,28 @@ type Config struct {
 	Listen       string   // host:port of the HTTP API
 	Database     Database // where tenants, messages and devices lie
 	Data         string   // folder of the embedded database
+	AdminListen  string   // host:port of the admin API, metrics and profiles; empty: all but profiles are at Listen
 	AdminKey     Secret   // bearer token of the admin API; empty: the admin API is off
 	AdminKeyFile string   // file that holds AdminKey
-	PublicURL    string   // how users reach the node, e.g. https://wa.example.com; empty: as the request came
-	WhatsApp     string   // control URL of a simulator; empty: the real WhatsApp
+	// MasterKey encrypts the keys of devices, see package devicestore. Several may be given, the newest first; none: see MasterKeyPath.
+	MasterKey     Secret
+	MasterKeyFile string // file that holds MasterKey
+	PublicURL     string // how users reach the node, e.g. https://wa.example.com; empty: as the request came
+	Proxies       string // addresses whose X-Forwarded-For is believed, separated by commas
+	BrandName     string // how the operator calls itself on the page of pairing links; empty: not at all
+	BrandLogo     string // file with the operator's logo; empty: none
+	WhatsApp      string // control URL of a simulator; empty: the real WhatsApp
 
 	LogLevel  slog.Level
 	LogFormat string // auto, text or json
 
+	AuditRetentionDays int // how long the audit log is kept; 0: for ever
+
 	Drain             time.Duration // what stopping may take
 	ConnectsPerSecond float64       // pace at which sessions come online
 	ConnectBurst      int           // how many of them at once
+
+	Limits tenant.Limits // of tenants for whom the operator has set no others
 }
 
 // Formats of logs. LogAuto is text on a terminal and JSON elsewhere.
@@ -55,6 +70,10 @@ func Default() Config {
 		Drain:             20 * time.Second,
 		ConnectsPerSecond: 25,
 		ConnectBurst:      25,
+
+		Limits: tenant.DefaultLimits(),
+
+		AuditRetentionDays: 365,
 	}
 }
 
@@ -64,6 +83,17 @@ const databaseFile = "wafleet.db"
 // DatabaseURL is the database to open: the one that was set, else the embedded one in the data folder.
 func (c *Config) DatabaseURL() string {
 	return cmp.Or(string(c.Database), "sqlite:"+filepath.Join(c.Data, databaseFile))
+}
+
+// MasterKeyPath is where a node without any configured master key finds its own, beside the embedded database. Empty for a database
+// of another kind.
+func (c *Config) MasterKeyPath() string {
+	path, embedded := strings.CutPrefix(c.DatabaseURL(), "sqlite:")
+	if !embedded {
+		return ""
+	}
+	path, _, _ = strings.Cut(strings.TrimPrefix(path, "//"), "?")
+	return filepath.Join(filepath.Dir(path), "master.key")
 }
 
 // Embedded says whether the database is a file of ours.
@@ -130,12 +160,26 @@ func (c *Config) Validate() error {
 		}
 	}
 	check("listen", checkListen(c.Listen))
+	if c.AdminListen != "" {
+		check("admin-listen", checkListen(c.AdminListen))
+		if c.AdminListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
+			check("admin-listen", errors.New("the same address as listen: leave it empty, or name another"))
+		}
+	}
 	check("database", checkDatabase(string(c.Database)))
 	if c.Embedded() && c.Data == "" && c.Database == "" {
 		check("data", errors.New("a folder is needed for the embedded database"))
 	}
 	check("admin-key", checkAdminKey(string(c.AdminKey)))
+	if c.MasterKey != "" {
+		_, err := devicestore.ParseKeyring(string(c.MasterKey))
+		check("master-key", err)
+	}
 	check("public-url", checkPublicURL(c.PublicURL))
+	_, err := c.TrustedProxies()
+	check("trusted-proxies", err)
+	check("brand-name", console.CheckBrandName(c.BrandName))
+	check("brand-logo", checkLogo(c.BrandLogo))
 	check("whatsapp", checkSimulator(c.WhatsApp))
 	switch c.LogFormat {
 	case LogAuto, LogText, LogJSON:
@@ -151,7 +195,21 @@ func (c *Config) Validate() error {
 	if c.ConnectBurst < 1 {
 		check("connect-burst", fmt.Errorf("%d is below 1", c.ConnectBurst))
 	}
+	for _, s := range tenant.LimitSettings() {
+		check(s.Flag(), s.Check(*s.Field(&c.Limits)))
+	}
+	if c.AuditRetentionDays < 0 || c.AuditRetentionDays > maxRetentionDays {
+		check("audit-retention-days", fmt.Errorf("%d is not from 0 to %d", c.AuditRetentionDays, maxRetentionDays))
+	}
 	return errors.Join(faults...)
+}
+
+// maxRetentionDays is a century.
+const maxRetentionDays = 36_500
+
+// AuditRetention is how long the audit log is kept; 0: for ever.
+func (c *Config) AuditRetention() time.Duration {
+	return time.Duration(c.AuditRetentionDays) * 24 * time.Hour
 }
 
 func checkListen(addr string) error {
@@ -212,6 +270,38 @@ func checkPublicURL(raw string) error {
 	return nil
 }
 
+func checkLogo(path string) error {
+	if path == "" {
+		return nil
+	}
+	_, err := console.ReadLogo(path)
+	return err //nolint:wrapcheck // it says all
+}
+
+// TrustedProxies are the networks whose X-Forwarded-For is believed.
+func (c *Config) TrustedProxies() ([]netip.Prefix, error) {
+	var proxies []netip.Prefix
+	for text := range strings.SplitSeq(c.Proxies, ",") {
+		text = strings.TrimSpace(text)
+		if text == "" {
+			continue
+		}
+		proxy, err := netip.ParsePrefix(text)
+		if err != nil {
+			address, addrErr := netip.ParseAddr(text)
+			if addrErr != nil || address.Zone() != "" {
+				return nil, fmt.Errorf("%q is neither an address nor a network, e.g. 127.0.0.1,10.0.0.0/8", text)
+			}
+			proxy = netip.PrefixFrom(address, address.BitLen())
+		}
+		if address := proxy.Addr(); address.Is4In6() { // requests' addresses are compared as IPv4
+			return nil, fmt.Errorf("%q is an IPv4 address in the form of IPv6: write it as IPv4", text)
+		}
+		proxies = append(proxies, proxy.Masked())
+	}
+	return proxies, nil
+}
+
 func checkSimulator(raw string) error {
 	if raw == "" {
 		return nil
@@ -227,22 +317,24 @@ func checkSimulator(raw string) error {
 	return nil
 }
 
-// readAdminKey takes the admin key from its file, if there is one.
-func (c *Config) readAdminKey() error {
-	if c.AdminKeyFile == "" {
+// readKeys takes keys from their files, where those are given.
+func (c *Config) readKeys() error {
+	return errors.Join(readKey("admin-key", &c.AdminKey, c.AdminKeyFile), readKey("master-key", &c.MasterKey, c.MasterKeyFile))
+}
+
+func readKey(name string, key *Secret, file string) error {
+	if file == "" {
 		return nil
 	}
-	if c.AdminKey != "" {
-		return errors.New("admin-key and admin-key-file are both set: give one of them")
+	if *key != "" {
+		return fmt.Errorf("%s and %s-file are both set: give one of them", name, name)
 	}
-	raw, err := os.ReadFile(c.AdminKeyFile)
+	raw, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("admin-key-file: %w", err)
+		return fmt.Errorf("%s-file: %w", name, err)
 	}
-	key := strings.TrimSpace(string(raw))
-	if key == "" {
-		return fmt.Errorf("admin-key-file: %s is empty", c.AdminKeyFile)
+	if *key = Secret(strings.TrimSpace(string(raw))); *key == "" {
+		return fmt.Errorf("%s-file: %s is empty", name, file)
 	}
-	c.AdminKey = Secret(key)
 	return nil
 }

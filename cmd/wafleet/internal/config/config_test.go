@@ -76,6 +76,27 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	require.NotContains(t, err.Error(), "hunter2")
 }
 
+func TestTrustedProxies(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]string{
+		"": nil, " , ": nil, "127.0.0.1, 10.1.2.3/8 ,::1,fd00::/8": {"127.0.0.1/32", "10.0.0.0/8", "::1/128", "fd00::/8"},
+	} {
+		c, err := config.Load(config.Sources{Flags: map[string]string{"trusted-proxies": text}})
+		require.NoError(t, err)
+		proxies, err := c.TrustedProxies()
+		require.NoError(t, err)
+		var got []string
+		for _, proxy := range proxies {
+			got = append(got, proxy.String())
+		}
+		require.Equal(t, want, got)
+	}
+	for _, wrong := range []string{"localhost", "10.0.0.0/33", "10.0.0", "fe80::1%eth0", "::ffff:10.0.0.1", "10.0.0.1;10.0.0.2"} {
+		_, err := config.Load(config.Sources{Flags: map[string]string{"trusted-proxies": wrong}})
+		require.ErrorContains(t, err, "trusted-proxies: ", wrong)
+	}
+}
+
 func TestBrokenFiles(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{"list": "- a\n", "syntax": "a: [\n", "scalar": "hello"} {

@@ -46,7 +46,7 @@ func Load(from Sources) (Config, error) {
 			}
 		}
 	}
-	if err := c.readAdminKey(); err != nil {
+	if err := c.readKeys(); err != nil {
 		faults = append(faults, err)
 	}
 	if err := c.Validate(); err != nil {

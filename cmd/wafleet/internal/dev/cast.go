@@ -25,6 +25,12 @@ func contacts() []actor {
 	}
 }
 
+// groupName is the group that Ana makes with the shop and Bruno.
+const groupName = "Bread for Sunday"
+
+// invited is what Ana writes into it. The id is always the same, as are those of the history.
+var invited = struct{ id, text string }{"3EB0DEV00000000000G1", "How many rolls for Sunday?"} //nolint:gochecknoglobals // never written
+
 // asked is the message of the history that the reply to try answers.
 const asked = "3EB0DEV00000000000A1"
 
@@ -56,4 +62,20 @@ func addPhones(ctx context.Context, sim *wasim.Simulator) error {
 		return fmt.Errorf("phone of %s: %w", shop.name, err)
 	}
 	return nil
+}
+
+// gather makes the group, whose id is always the same one.
+func gather(ctx context.Context, sim *wasim.Simulator) (id string, err error) {
+	ana, bruno := contacts()[0], contacts()[1]
+	by, ok := sim.Phone(ana.number)
+	if !ok {
+		return "", fmt.Errorf("no phone %s", ana.number)
+	}
+	if id, _, err = by.CreateGroup(ctx, groupName, []string{shop.number, bruno.number}); err != nil {
+		return "", fmt.Errorf("group of %s: %w", ana.name, err)
+	}
+	if _, err = by.SendText(ctx, id, invited.text, phone.SendOptions{ID: invited.id}); err != nil {
+		return "", fmt.Errorf("group of %s: %w", ana.name, err)
+	}
+	return id, nil
 }

@@ -1,5 +1,5 @@
 // Package dev is the thing to try first: a simulated WhatsApp and a node on an embedded database in one process, a tenant that
-// is paired with a phone, and two contacts that answer. Everything is done through the public APIs, as a user would do it.
+// is paired with a phone, two contacts that answer, and a group with both. Everything is done through the public APIs, as a user would do it.
 package dev
 
 import (
@@ -121,6 +121,9 @@ func stage(ctx context.Context, o Options, sim *wasim.Simulator, known *env) err
 	if err = pair(bounded, admin, sim, known.Tenant); err != nil {
 		return fmt.Errorf("pair the tenant: %w", err)
 	}
+	if known.Group, err = gather(bounded, sim); err != nil {
+		return err
+	}
 	if err = settled(bounded, known); err != nil {
 		return err
 	}
@@ -180,20 +183,24 @@ func pair(ctx context.Context, admin *adminapi.Client, sim *wasim.Simulator, id 
 	return nil
 }
 
-// settled waits until the tenant is online and has the phone's history.
+// settled waits until the tenant is online and has the phone's history and the group.
 func settled(ctx context.Context, known *env) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		var status api.ServerStatus
 		var chats api.ChatList
+		var group api.MessageList
 		if _, err := known.get(ctx, "/api/status", &status); err != nil {
 			return err
 		}
 		if _, err := known.get(ctx, "/api/chats", &chats); err != nil {
 			return err
 		}
-		if status.Ready && len(chats.Chats) >= len(contacts()) {
+		if _, err := known.get(ctx, "/api/chats/"+known.Group+"/messages", &group); err != nil {
+			return err
+		}
+		if status.Ready && len(chats.Chats) > len(contacts()) && len(group.Messages) > 0 {
 			return nil
 		}
 		select {

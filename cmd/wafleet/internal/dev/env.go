@@ -20,7 +20,7 @@ const envFile = "dev.env"
 
 // env is what dev.env holds.
 type env struct {
-	URL, APIKey, AdminKey, SimURL, Tenant string
+	URL, APIKey, AdminKey, SimURL, Tenant, Group string
 }
 
 // pairs are the variables, in their order in the file.
@@ -36,7 +36,7 @@ func (e *env) pairs() [][2]string {
 	for _, a := range contacts() {
 		list = append(list, [2]string{a.variable, a.number})
 	}
-	return list
+	return append(list, [2]string{"GROUP_CHAT", e.Group})
 }
 
 // readEnv reads the keys of an earlier start; what it does not find is empty.

@@ -23,7 +23,8 @@ func show(w io.Writer, e *env, envPath string) error {
 	}
 	ana := contacts()[0]
 	fmt.Fprintf(&b, `
-A node is running, with a simulated WhatsApp. The tenant %q is linked with its phone; Ana and Bruno answer.
+A node is running, with a simulated WhatsApp. The tenant %q is linked with its phone; Ana and Bruno answer, also in the
+group that the three are in.
 
   API          %[2]s         docs  %[2]s/docs
   admin API    %[2]s/admin   docs  %[2]s/admin/docs
@@ -74,12 +75,21 @@ func tries(e *env) []try {
 		{"Reply to what Ana asked", []string{
 			send(ana.number, `{"message":"Yes, twenty.","replyTo":"`+asked+`"}`),
 		}},
+		{"The group that Ana made; what is written to it goes to all, and Ana and Bruno answer", []string{
+			tenant(e.URL + "/api/chats/" + e.Group),
+			tenant("-H 'Content-Type: application/json' -d '" + `{"message":"Ten each?"}` + "' " + e.URL + "/api/chats/" + e.Group + "/messages"),
+			tenant(e.URL + "/api/chats/" + e.Group + "/messages"),
+		}},
 		{"All that happened, in order; with wait, a call waits for the next event", []string{
 			tenant("'" + e.URL + "/api/events?after=0&wait=5'"),
 		}},
 		{"Ana writes by herself; what her phone has got", []string{
 			sim("/accounts/" + ana.number + `/send -H 'Content-Type: application/json' -d '{"to":"` + shop.number + `","text":"Keep two for me, please."}'`),
 			sim("/accounts/" + ana.number + "/inbox"),
+		}},
+		{"The group as WhatsApp knows it; Bruno writes in it", []string{
+			sim("/groups/" + e.Group),
+			sim("/accounts/" + bruno.number + `/send -H 'Content-Type: application/json' -d '{"to":"` + e.Group + `","text":"I bring butter."}'`),
 		}},
 		{"As the operator: tenants, this one's session, its keys", []string{
 			admin(e.URL + "/admin/tenants"),

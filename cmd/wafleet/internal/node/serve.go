@@ -14,11 +14,11 @@ import (
 )
 
 // listen opens the address of the HTTP API.
-func listen(ctx context.Context, address string) (net.Listener, error) {
+func listen(ctx context.Context, address, flag string) (net.Listener, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, ListenError(err, "--listen")
+		return nil, ListenError(err, flag)
 	}
 	return listener, nil
 }
@@ -65,17 +65,25 @@ func (t *task) end(ctx context.Context) error {
 
 var errDeadline = errors.New("did not stop before the deadline")
 
+// errTaken says that another node has taken the database. What this one still has to write is refused.
+var errTaken = errors.New("another node has taken the database: this one stops")
+
 // serve answers requests and runs the fleet until ctx ends or one of them fails. Then all are stopped.
-func (n *node) serve(ctx context.Context, listener net.Listener) error {
+func (n *node) serve(ctx context.Context, listener, adminListener net.Listener) error {
 	web := api.NewHTTPServer(n.api, n.log)
 	fleet := begin(ctx, n.fleet.Run)
 	streams := begin(ctx, n.api.Run)
+	keys := begin(ctx, n.devices.Rewrap)
+	defer func() { _ = keys.end(context.WithoutCancel(ctx)) }() // it has told what failed, and goes on at the next start
+	pruning := begin(ctx, n.pruning.Run)
 	requests := begin(ctx, func(context.Context) error { return web.Serve(api.Listener(listener)) })
+
+	admin, adminRequests := n.serveAdmin(ctx, adminListener)
 
 	address := listener.Addr().String()
 	n.log.InfoContext(ctx, "serving", slog.String("address", address))
 	if n.config.AdminKey == "" {
-		n.log.InfoContext(ctx, "the admin API is off: no admin key is configured")
+		n.log.InfoContext(ctx, "no admin key is configured: the admin API takes those of the database, if there are any")
 	}
 	if n.serving != nil {
 		n.serving(address)
@@ -86,21 +94,54 @@ func (n *node) serve(ctx context.Context, listener net.Listener) error {
 	case cause = <-requests.done:
 		requests.done <- nil
 		cause = fmt.Errorf("serve requests: %w", cause)
+	case cause = <-adminRequests.done:
+		adminRequests.done <- nil
+		cause = fmt.Errorf("serve the admin API: %w", cause)
+	case <-n.claimed.Lost():
+		cause = errTaken
 	case cause = <-fleet.done:
 		fleet.done <- nil
 		cause = fmt.Errorf("the fleet ended by itself: %w", errors.Join(cause, errors.ErrUnsupported))
 	}
-	return errors.Join(cause, n.drain(ctx, web, requests, streams, fleet))
+	patience := n.config.Drain
+	if errors.Is(cause, errTaken) { // nothing can be stored any more, and the other node runs the sessions
+		patience = min(patience, takenDrain)
+	}
+	fault := n.drain(ctx, patience, web, requests, streams, pruning, fleet)
+	// The operator sees the node to the end.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), takenDrain)
+	defer cancel()
+	if admin.Shutdown(last) != nil {
+		_ = admin.Close()
+	}
+	_ = adminRequests.end(context.WithoutCancel(ctx)) // it has nothing to wait for: its listener is closed
+	return errors.Join(cause, fault)
 }
+
+// serveAdmin serves the admin API at an address of its own, if it has one.
+func (n *node) serveAdmin(ctx context.Context, listener net.Listener) (*http.Server, *task) {
+	admin := api.NewHTTPServer(n.api.AdminHandler(), n.log)
+	if listener == nil {
+		return admin, begin(ctx, func(ctx context.Context) error {
+			<-ctx.Done()
+			return nil
+		})
+	}
+	n.log.InfoContext(ctx, "serving the admin API", slog.String("address", listener.Addr().String()))
+	return admin, begin(ctx, func(context.Context) error { return admin.Serve(api.Listener(listener)) })
+}
+
+// takenDrain is the deadline of a stop because another node has taken the database.
+const takenDrain = 2 * time.Second
 
 // drain stops everything within the deadline, in the order in which data flows, so that nobody is left with work that the next
 // in line no longer takes: no new requests, event streams end (WebSockets with 1001), requests under way are answered, sessions
 // go offline after what they received is stored.
-func (n *node) drain(ctx context.Context, web *http.Server, requests, streams, fleet *task) error {
+func (n *node) drain(ctx context.Context, patience time.Duration, web *http.Server, requests, streams, pruning, fleet *task) error {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.config.Drain)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	n.log.InfoContext(ctx, "draining", slog.Int64("deadline_ms", n.config.Drain.Milliseconds()))
+	n.log.InfoContext(ctx, "draining", slog.Int64("deadline_ms", patience.Milliseconds()))
 
 	var faults []error
 	check := func(what string, err error) {
@@ -118,7 +159,9 @@ func (n *node) drain(ctx context.Context, web *http.Server, requests, streams, f
 		check("requests were cut off", err)
 		_ = web.Close()
 	}
+	check("retention", pruning.end(ctx))
 	check("fleet", fleet.end(ctx))
+	check("usage", n.api.Flush(ctx))
 	if err := errors.Join(faults...); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/wafleet/wafleet/cmd/wafleet/internal/config"
-	"github.com/wafleet/wafleet/session/devicestore"
 	"github.com/wafleet/wafleet/tenant"
 	"github.com/wafleet/wafleet/tenant/tenantsql"
 )
@@ -19,21 +18,32 @@ import (
 // folderMode keeps the embedded database, which holds the devices' keys, from other users.
 const folderMode = 0o700
 
-// openStore opens the database and brings it up to date.
-func openStore(ctx context.Context, c config.Config, log *slog.Logger, batches tenantsql.Metrics) (*tenantsql.Store, *devicestore.Store, error) {
+// openStore opens the database. Nothing is asked of it yet.
+func openStore(ctx context.Context, c config.Config, log *slog.Logger, batches tenantsql.Metrics) (*tenantsql.Store, error) {
 	address := c.DatabaseURL()
 	if err := folder(c); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	store, err := tenantsql.Open(ctx, tenantsql.Config{URL: address, Log: log, Metrics: batches})
 	if err != nil {
-		return nil, nil, explain(config.Database(address), err)
+		return nil, explain(config.Database(address), err)
 	}
-	devices, err := migrate(ctx, store, log)
+	return store, nil
+}
+
+// claim makes this node the database's only one, and brings the database up to date.
+func (n *node) claim(ctx context.Context) (err error) {
+	n.claimed, err = n.store.Claim(ctx, holder(), func(ctx context.Context) error { return n.store.Migrate(ctx) })
+	return explain(config.Database(n.config.DatabaseURL()), err)
+}
+
+// holder is what people know this process by.
+func holder() string {
+	host, err := os.Hostname()
 	if err != nil {
-		return nil, nil, errors.Join(explain(config.Database(address), err), store.Close())
+		host = "unknown host"
 	}
-	return store, devices, nil
+	return fmt.Sprintf("%s, process %d", host, os.Getpid())
 }
 
 // folder makes the data folder. The folder of a database that was named must be there: a typing error makes no empty database.
@@ -58,17 +68,14 @@ func folder(c config.Config) error {
 	return nil
 }
 
-func migrate(ctx context.Context, store *tenantsql.Store, log *slog.Logger) (*devicestore.Store, error) {
-	devices := devicestore.New(store.Database(), store, log)
-	if err := store.Migrate(ctx, devices.Upgrade); err != nil {
-		return nil, err
-	}
-	return devices, nil
-}
-
 // explain says in one sentence what is wrong with the database, and what to look at.
 func explain(database config.Database, err error) error {
+	claimed, other := errors.AsType[*tenantsql.ClaimedError](err)
 	switch {
+	case err == nil:
+		return nil
+	case other:
+		return fmt.Errorf("database %s: %w: stop it first, a database takes one node", database, claimed)
 	case errors.Is(err, tenant.ErrUnavailable):
 		return fmt.Errorf("the database %s cannot be reached: is it running, and are address and password right? (%w)", database, firstCauseError{err})
 	case errors.Is(err, tenantsql.ErrNewerDatabase):
@@ -100,12 +107,13 @@ func Migrate(ctx context.Context, c config.Config, log *slog.Logger) error {
 	setGlobals()
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	store, _, err := openStore(ctx, c, log, nil)
+	store, err := openStore(ctx, c, log, nil)
 	if err != nil {
 		return err
 	}
-	if err = store.Close(); err != nil {
-		return fmt.Errorf("close the database: %w", err)
+	err = explain(config.Database(c.DatabaseURL()), store.Migrate(ctx))
+	if closing := store.Close(); closing != nil {
+		err = errors.Join(err, fmt.Errorf("close the database: %w", closing))
 	}
-	return nil
+	return err
 }

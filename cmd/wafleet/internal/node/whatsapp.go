@@ -16,6 +16,10 @@ var setGlobals = sync.OnceFunc(func() { //nolint:gochecknoglobals // what it set
 	session.Configure()
 })
 
+// Prepare sets what all nodes of a process share. [Run] does so, too; whoever runs WhatsApp clients beside the first node calls it before
+// them: libraries read it without a lock.
+func Prepare() { setGlobals() }
+
 // reachWhatsApp makes the clients for WhatsApp, or for a simulator.
 func reachWhatsApp(ctx context.Context, o Options) (*transport.Clients, error) {
 	var endpoint transport.Endpoint
