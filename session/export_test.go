@@ -16,3 +16,9 @@ func (f *Fleet) Noted(id tenant.ID) int {
 	defer c.pipeline.mu.Unlock()
 	return c.pipeline.count
 }
+
+// HasReadGroups says whether a tenant's session has read all its groups once.
+func (f *Fleet) HasReadGroups(id tenant.ID) bool {
+	a := f.running(id)
+	return a != nil && a.groupsRead.Load() != 0
+}
