@@ -13,8 +13,9 @@ import (
 	"github.com/wafleet/wafleet/tenant"
 )
 
-// actor is one tenant's session. Its loop owns the state: all fields below "owned by the loop" are touched by it alone. The
-// loop never waits for anything but its inbox and its timer; whatever takes time runs in a child that posts its result.
+// actor is one tenant's session. Its jobs run one after the other, each in a goroutine of its own, so that a session with nothing to do
+// has none. All fields below "owned by the jobs" are touched by them alone. A job never waits; whatever takes time runs in a child that
+// posts its result.
 type actor struct {
 	fleet  *Fleet
 	id     tenant.ID
@@ -22,10 +23,10 @@ type actor struct {
 	log    *slog.Logger
 	watch  watch
 	// life ends when the fleet's drain has run out of time: children, connections and their callbacks live no longer.
-	life context.Context //nolint:containedctx // whatsmeow's callbacks and the jobs of the inbox have none of their own
+	life context.Context //nolint:containedctx // whatsmeow's callbacks and the jobs have none of their own
 
-	inbox chan func()   // unbuffered: accepted only by a live loop
-	done  chan struct{} // closed when the loop has ended
+	turn  chan struct{} // buffered 1: full while a job runs, and for good once the last one has
+	done  chan struct{} // closed when the last job has run
 	gone  chan struct{} // closed when the children have ended, too
 	tasks group         // all children
 
@@ -42,7 +43,7 @@ type actor struct {
 	owed       owed // likewise
 	pleas      *pleas
 
-	// Owned by the loop.
+	// Owned by the jobs.
 	row        tenant.Session
 	state      State
 	reason     reason
@@ -58,21 +59,19 @@ type actor struct {
 	forgetting bool // the device's credentials are being deleted
 	stopping   bool // the fleet drains
 	removed    bool // the tenant goes
-	over       bool // the loop ends
-	timer      *time.Timer
-	lockTimer  *time.Timer // of row.Reachout
-	strikes    int         // messages to new contacts that WhatsApp refused in a row
+	over       bool // this is the last job
+	alarm      alarm
+	lockAlarm  alarm // of row.Reachout
+	strikes    int   // messages to new contacts that WhatsApp refused in a row
 }
 
 func newActor(f *Fleet, id tenant.ID, row tenant.Session) *actor {
 	a := &actor{
 		fleet: f, id: id, handle: f.cfg.Store.Tenant(id), life: f.life,
 		log:   f.cfg.Log.With("tenant", string(id)),
-		inbox: make(chan func()), done: make(chan struct{}), gone: make(chan struct{}), pleas: newPleas(),
-		row: row, since: time.Now(), timer: time.NewTimer(0), lockTimer: time.NewTimer(0),
+		turn: make(chan struct{}, 1), done: make(chan struct{}), gone: make(chan struct{}), pleas: newPleas(),
+		row: row, since: time.Now(),
 	}
-	a.timer.Stop()
-	a.lockTimer.Stop()
 	a.watch = watch{log: a.log, metrics: f.cfg.Metrics}
 	a.tasks.watch = &a.watch
 	a.saver = saver{
@@ -133,29 +132,17 @@ func initial(row *tenant.Session, now time.Time, p *Pace) (State, reason, time.T
 	return Connecting, reasonNone, time.Time{}
 }
 
-// run is the loop. stop asks the session to come to rest; run returns when all that belongs to it has.
-func (a *actor) run(stop <-chan struct{}) {
-	a.guarded(a.begin)
-	for !a.over {
-		select {
-		case job := <-a.inbox:
-			a.guarded(job)
-		case <-a.timer.C:
-			a.guarded(a.wake)
-		case <-a.lockTimer.C:
-			a.guarded(a.endReachout)
-		case <-stop:
-			stop = nil
-			a.guarded(a.stop)
-		}
-	}
+// end follows the last job, and returns when nothing of the session is left.
+func (a *actor) end() {
 	close(a.done)
-	a.lockTimer.Stop()
+	a.alarm.off()
+	a.lockAlarm.off()
 	a.saver.drain()
 	<-a.tasks.close()
 	close(a.gone)
 	a.fleet.cfg.Metrics.SessionState(string(a.id), string(a.state), "", false)
 	a.fleet.cfg.Limited.Reachout(string(a.id), false)
+	a.fleet.wg.Done()
 }
 
 func (a *actor) guarded(job func()) {
@@ -173,37 +160,76 @@ func (a *actor) begin() {
 	a.next()
 }
 
-// post hands a job to the loop. It returns when the loop has taken it, or has ended. Never called by the loop itself.
+// post runs a job when those before it are through. It returns as soon as the job's turn has come; false if the session is over. Never
+// called by a job.
 func (a *actor) post(job func()) bool {
 	select {
-	case a.inbox <- job:
+	case a.turn <- struct{}{}:
+		go a.take(job)
 		return true
 	case <-a.done:
 		return false
 	}
 }
 
-// do runs fn on the loop and returns its error. Returns errGone when the loop has ended, or the context's cause.
-func (a *actor) do(ctx context.Context, fn func() error) error {
-	reply := make(chan error, 1) // buffered: the loop never waits for a caller that left
-	job := func() {
-		var err error
-		defer func() { reply <- err }()
-		defer a.watch.contain("session", &err)
-		err = fn()
+// take runs the job whose turn it is.
+func (a *actor) take(job func()) {
+	a.guarded(job)
+	if a.over {
+		a.end()
+		return
 	}
+	<-a.turn
+}
+
+// do runs fn as a job and returns its error. Returns errGone when the session is over, or the context's cause.
+func (a *actor) do(ctx context.Context, fn func() error) error {
+	reply := make(chan error, 1) // buffered: the job never waits for a caller that left
 	select {
-	case a.inbox <- job:
+	case a.turn <- struct{}{}:
 	case <-a.done:
 		return errGone
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	go a.take(func() {
+		var err error
+		defer func() { reply <- err }()
+		defer a.watch.contain("session", &err)
+		err = fn()
+	})
 	select {
 	case err := <-reply:
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// alarm has one job run later. It is owned by the jobs.
+type alarm struct {
+	timer *time.Timer // nil if off
+	set   int         // counts: what has gone off and waits for its turn is of the past once the alarm is set anew
+}
+
+// after sets the alarm, in place of what it was set to.
+func (l *alarm) after(d time.Duration, a *actor, job func()) {
+	l.off()
+	set := l.set
+	l.timer = time.AfterFunc(max(0, d), func() {
+		a.post(func() {
+			if l.set == set {
+				job()
+			}
+		})
+	})
+}
+
+func (l *alarm) off() {
+	l.set++
+	if l.timer != nil {
+		l.timer.Stop()
+		l.timer = nil
 	}
 }
 
@@ -256,23 +282,25 @@ func (a *actor) save(saved chan error) {
 	a.saver.put(a.life, a.row, a.state.passing(), saved)
 }
 
-// arm sets the timer for what the state waits for; see wake.
+// arm sets the alarm for what the state waits for; see wake.
 func (a *actor) arm() {
-	a.timer.Stop()
+	a.alarm.off()
 	switch a.state {
 	case Backoff, Banned, Outdated:
-		a.timer.Reset(max(0, time.Until(a.until)))
+		a.wakeIn(time.Until(a.until))
 	case Unpaired, LoggedOut:
-		a.timer.Reset(a.fleet.pace.Linger)
+		a.wakeIn(a.fleet.pace.Linger)
 	case Pairing:
 		if a.pair != nil {
-			a.timer.Reset(max(0, time.Until(a.pair.next())))
+			a.wakeIn(time.Until(a.pair.next()))
 		}
 	case Connecting, Online, Conflict, Stopped:
 	}
 }
 
-// wake does what the timer was set for.
+func (a *actor) wakeIn(d time.Duration) { a.alarm.after(d, a, a.wake) }
+
+// wake does what the alarm was set for.
 func (a *actor) wake() {
 	switch a.state {
 	case Backoff, Banned, Outdated:

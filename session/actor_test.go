@@ -3,11 +3,13 @@ package session
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/wafleet/wafleet/metrics"
@@ -15,7 +17,7 @@ import (
 	"github.com/wafleet/wafleet/tenant/tenanttest"
 )
 
-// bareActor is an actor whose loop does not run: the test is the loop.
+// bareActor is an actor that nothing has been asked of yet. What the test does with it, it does in jobs.
 func bareActor(t *testing.T, row tenant.Session) (*actor, *prometheus.Registry) {
 	t.Helper()
 	store := tenanttest.OpenSQLite(t)
@@ -29,12 +31,27 @@ func bareActor(t *testing.T, row tenant.Session) (*actor, *prometheus.Registry) 
 		pace: &pace, life: t.Context(), actors: map[tenant.ID]*actor{},
 	}
 	a := newActor(f, made.ID, row)
+	f.wg.Add(1)
 	t.Cleanup(func() {
-		close(a.done)
-		a.saver.drain()
-		<-a.tasks.close()
+		a.post(func() { a.over = true })
+		f.wg.Wait()
 	})
 	return a, reg
+}
+
+// job runs fn as a job of the actor. It must return: require is not for it.
+func job(t *testing.T, a *actor, fn func()) {
+	t.Helper()
+	require.NoError(t, a.do(t.Context(), func() error { fn(); return nil }))
+}
+
+// untilParted waits for the job that takes the connection away.
+func untilParted(t *testing.T, a *actor) {
+	t.Helper()
+	require.Eventually(t, func() (parted bool) {
+		job(t, a, func() { parted = a.cur == nil })
+		return parted
+	}, time.Minute, time.Millisecond)
 }
 
 // TestLogsInAfterPairingWithoutBeingTold: WhatsApp says that a linked device should connect anew, then closes. Either may be
@@ -42,22 +59,16 @@ func bareActor(t *testing.T, row tenant.Session) (*actor, *prometheus.Registry) 
 func TestLogsInAfterPairingWithoutBeingTold(t *testing.T) {
 	t.Parallel()
 	a, _ := bareActor(t, tenant.Session{Device: "5511900000001:7@s.whatsapp.net", Wanted: true})
-	a.state = Connecting
-	a.pair = &pairing{linked: true, claimed: true}
-	c := a.newConn(true)
-	close(c.opened)
-	a.cur = c
-	a.wake()
-	require.True(t, a.closing)
-	a.stopping = true // what follows is not this test's
-	select {
-	case job := <-a.inbox:
-		job()
-	case <-time.After(time.Minute): //nolint:forbidigo // a deadline
-		require.Fail(t, "the connection was not closed")
-	}
-	require.Nil(t, a.cur)
-	require.Equal(t, Connecting, a.state)
+	job(t, a, func() {
+		a.state = Connecting
+		a.pair = &pairing{linked: true, claimed: true}
+		a.cur = a.newConn(true)
+		close(a.cur.opened)
+		a.wake()
+		assert.True(t, a.closing)
+		a.state = Stopped // what follows is not this test's
+	})
+	untilParted(t, a)
 }
 
 func TestIllegalMovesAreRefusedAndCounted(t *testing.T) {
@@ -65,8 +76,10 @@ func TestIllegalMovesAreRefusedAndCounted(t *testing.T) {
 	a, reg := bareActor(t, tenant.Session{
 		Device: "5511900000001:7@s.whatsapp.net", Wanted: true, Status: tenant.SessionStatus{State: string(Conflict)},
 	})
-	require.False(t, a.become(Online, reasonNone, time.Time{}))
-	require.Equal(t, Conflict, a.state)
+	job(t, a, func() {
+		assert.False(t, a.become(Online, reasonNone, time.Time{}))
+		assert.Equal(t, Conflict, a.state)
+	})
 	require.Equal(t, Conflict, a.view.Load().State)
 	n, err := testutil.GatherAndCount(reg, "wafleet_panics_total")
 	require.NoError(t, err)
@@ -85,26 +98,28 @@ func TestTheLastWordOfAConnectionIsItsWorst(t *testing.T) {
 	} {
 		for range 10 { // in whatever order they come
 			a, _ := bareActor(t, tenant.Session{Device: "5511900000001:7@s.whatsapp.net", Wanted: true})
-			c := a.newConn(false)
-			close(c.opened)
-			a.cur = c
-			go c.end(lost)
-			go c.end(worst)
-			for range 3 { // the loop hears of both, and that the connection is closed
-				select {
-				case job := <-a.inbox:
-					job()
-				case <-time.After(time.Minute): //nolint:forbidigo // a deadline
-					require.Fail(t, "the loop was not told")
-				}
+			var c *conn
+			job(t, a, func() {
+				c = a.newConn(false)
+				close(c.opened)
+				a.cur = c
+			})
+			var told sync.WaitGroup
+			told.Go(func() { c.end(lost) })
+			told.Go(func() { c.end(worst) })
+			told.Wait()
+			untilParted(t, a)
+			ended := func() {
+				assert.Equal(t, worst.state, a.state)
+				assert.Equal(t, worst.reason, a.reason)
 			}
-			require.Nil(t, a.cur)
-			require.Equal(t, worst.state, a.state)
-			require.Equal(t, worst.reason, a.reason)
+			job(t, a, ended)
 
 			// Long after: the socket of a connection that is closed cannot say anything new.
-			a.overruled(c)
-			require.Equal(t, worst.state, a.state)
+			job(t, a, func() {
+				a.overruled(c)
+				ended()
+			})
 		}
 	}
 }
@@ -123,9 +138,9 @@ func TestAPanicWhileARowIsStoredLeavesTheSaverAlive(t *testing.T) {
 	a, _ := bareActor(t, tenant.Session{})
 	a.handle = panicky{a.handle}
 	saved := make(chan error, 1)
-	a.save(saved)
+	job(t, a, func() { a.save(saved) })
 	require.ErrorIs(t, <-saved, ErrPanicked)
-	a.save(saved)
+	job(t, a, func() { a.save(saved) })
 	require.ErrorIs(t, <-saved, ErrPanicked)
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -115,11 +117,15 @@ func (f *Fleet) Started() <-chan struct{} { return f.started }
 
 func (f *Fleet) drain() {
 	f.mu.Lock()
-	f.phase = phaseStopping
+	f.phase = phaseStopping // no actor comes from now on
+	actors := slices.Collect(maps.Values(f.actors))
 	f.mu.Unlock()
 	close(f.stop)
 	timer := time.AfterFunc(f.pace.DrainTimeout, func() { f.kill(errors.New("the drain ran out of time")) })
 	defer timer.Stop()
+	for _, a := range actors {
+		a.post(a.stop)
+	}
 	f.wg.Wait()
 	f.kill(ErrStopping)
 }
@@ -153,7 +159,8 @@ func (f *Fleet) adopt(id tenant.ID, row tenant.Session) *actor {
 	}
 	a := newActor(f, id, row)
 	f.actors[id] = a
-	f.wg.Go(func() { a.run(f.stop) })
+	f.wg.Add(1) // until a.end
+	a.post(a.begin)
 	return a
 }
 

@@ -71,7 +71,7 @@ func (f *Fleet) EndLinkPairing(ctx context.Context, id tenant.ID, link tenant.Pa
 	return err
 }
 
-// leavePairing runs on the loop.
+// leavePairing runs as a job.
 func (a *actor) leavePairing(link tenant.PairingLinkID) error {
 	view, err := a.board.read()
 	if err != nil || !slices.Contains(view.Links, link) {

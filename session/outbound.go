@@ -409,14 +409,14 @@ const maxResend = 100
 // resendPause is how long a message that was not acknowledged on an open connection waits for the next try.
 const resendPause = 30 * time.Second
 
-// resendLater has pending messages looked at again. Runs on the loop.
+// resendLater has pending messages looked at again. Runs as a job.
 func (a *actor) resendLater() {
 	if a.state == Online {
-		a.timer.Reset(resendPause)
+		a.wakeIn(resendPause)
 	}
 }
 
-// startResend sends pending messages again, in a child. Runs on the loop.
+// startResend sends pending messages again, in a child. Runs as a job.
 func (a *actor) startResend() {
 	if c := a.online.Load(); c != nil {
 		c.sends.run("resend", c.resend)

@@ -14,7 +14,7 @@ import (
 	"github.com/wafleet/wafleet/tenant"
 )
 
-// pairing is a pairing under way. Owned by the loop.
+// pairing is a pairing under way. Owned by the jobs.
 type pairing struct {
 	phone    string // digits; empty when pairing by QR
 	deadline time.Time
@@ -27,7 +27,7 @@ type pairing struct {
 	operator bool                   // the operator began or joined it
 }
 
-// next is when the loop must look at the pairing again.
+// next is when somebody must look at the pairing again.
 func (p *pairing) next() time.Time {
 	if !p.turn.IsZero() && p.turn.Before(p.deadline) {
 		return p.turn
@@ -52,7 +52,7 @@ func (a *actor) showPairing(p *pairing, view PairingView) {
 	a.board.show(view)
 }
 
-// beginPairing starts a pairing, or joins one that is under way in the same way. Runs on the loop.
+// beginPairing starts a pairing, or joins one that is under way in the same way. Runs as a job.
 func (a *actor) beginPairing(phone string, by *LinkPairing) error {
 	switch {
 	case a.stopping || a.removed:
@@ -85,7 +85,7 @@ func (a *actor) beginPairing(phone string, by *LinkPairing) error {
 	return nil
 }
 
-// cancelPairing ends a pairing that the phone has not accepted yet. Runs on the loop.
+// cancelPairing ends a pairing that the phone has not accepted yet. Runs as a job.
 func (a *actor) cancelPairing() error {
 	if a.pair == nil || a.pair.linked {
 		return ErrNoPairing
@@ -252,7 +252,7 @@ func (a *actor) linked(c *conn, evt *events.PairSuccess) {
 	a.become(Connecting, reasonNone, time.Time{})
 	a.showPairing(a.pair, PairingView{Phase: PairingFinishing})
 	// WhatsApp now ends the connection; if that is not told, it is ended here.
-	a.timer.Reset(a.fleet.pace.LoginGrace)
+	a.wakeIn(a.fleet.pace.LoginGrace)
 }
 
 // relogin takes the news that WhatsApp wants the freshly linked device to connect anew.
@@ -262,7 +262,7 @@ func (a *actor) relogin(c *conn) {
 	}
 }
 
-// pairEvent takes what whatsmeow tells on a pairing connection. Called by whatsmeow; the loop does the work.
+// pairEvent takes what whatsmeow tells on a pairing connection. Called by whatsmeow; jobs do the work.
 func (c *conn) pairEvent(evt any) {
 	a := c.actor
 	switch evt := evt.(type) {

@@ -79,7 +79,7 @@ func (f *Fleet) SetProfile(ctx context.Context, id tenant.ID, change ProfileChan
 	}
 	p, err = c.profile(ctx)
 	if change.Name != nil {
-		p.Name = *change.Name // the loop may not have taken it yet
+		p.Name = *change.Name // the job may not have run yet
 	}
 	return p, err
 }

@@ -36,7 +36,7 @@ func (c *conn) timelock(evt *events.NotifyAccountReachoutTimelock) bool {
 	}
 }
 
-// refusedReachout pauses sends to new contacts because WhatsApp refused one, longer with each time in a row. Runs on the loop.
+// refusedReachout pauses sends to new contacts because WhatsApp refused one, longer with each time in a row. Runs as a job.
 func (a *actor) refusedReachout() {
 	now := time.Now()
 	if a.row.Reachout.Active(now) {
@@ -50,7 +50,7 @@ func (a *actor) refusedReachout() {
 	a.lockReachout(tenant.ReachoutLock{Since: now.UTC(), Until: now.Add(wait).UTC(), Cause: tenant.ReachoutRefused}, nil)
 }
 
-// lockReachout sets the time lock, or lifts it if it does not hold. saved, if not nil, receives whether that is stored. Runs on the loop.
+// lockReachout sets the time lock, or lifts it if it does not hold. saved, if not nil, receives whether that is stored. Runs as a job.
 func (a *actor) lockReachout(lock tenant.ReachoutLock, saved chan error) {
 	before := a.row.Reachout
 	if !lock.Active(time.Now()) {
@@ -67,17 +67,17 @@ func (a *actor) lockReachout(lock tenant.ReachoutLock, saved chan error) {
 	a.save(saved)
 }
 
-// watchReachout sets the timer for the end of the lock, and the gauge. Runs on the loop, or before it.
+// watchReachout sets the alarm for the end of the lock, and the gauge. Runs as a job, or before the first.
 func (a *actor) watchReachout() {
-	a.lockTimer.Stop()
+	a.lockAlarm.off()
 	locked := !a.row.Reachout.Until.IsZero()
 	a.fleet.cfg.Limited.Reachout(string(a.id), locked)
 	if locked {
-		a.lockTimer.Reset(max(0, time.Until(a.row.Reachout.Until)))
+		a.lockAlarm.after(time.Until(a.row.Reachout.Until), a, a.endReachout)
 	}
 }
 
-// endReachout lifts a lock whose time is over. Runs on the loop.
+// endReachout lifts a lock whose time is over. Runs as a job.
 func (a *actor) endReachout() {
 	if !a.row.Reachout.Until.IsZero() {
 		a.lockReachout(a.row.Reachout, nil)

@@ -9,8 +9,8 @@ import (
 	"github.com/wafleet/wafleet/tenant"
 )
 
-// suspensions are the tenants whose sessions must rest. A session looks here whenever it is about to connect, on its own loop;
-// Suspend writes here before it asks the loop: so whichever comes first, a suspended session does not connect.
+// suspensions are the tenants whose sessions must rest. A session looks here whenever it is about to connect, in a job;
+// Suspend writes here before it asks the session: so whichever comes first, a suspended session does not connect.
 type suspensions struct {
 	mu  sync.RWMutex
 	ids map[tenant.ID]struct{}
