@@ -68,7 +68,7 @@ type actor struct {
 func newActor(f *Fleet, id tenant.ID, row tenant.Session) *actor {
 	a := &actor{
 		fleet: f, id: id, handle: f.cfg.Store.Tenant(id), life: f.life,
-		log:   f.cfg.Log.With("tenant", string(id)),
+		log:  f.cfg.Log.With("tenant", string(id)),
 		turn: make(chan struct{}, 1), done: make(chan struct{}), gone: make(chan struct{}), pleas: newPleas(),
 		row: row, since: time.Now(),
 	}

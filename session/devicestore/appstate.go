@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"sync"
 
 	"go.mau.fi/whatsmeow/store"
 )
@@ -19,10 +20,22 @@ func (d *device) PutAppStateSyncKey(ctx context.Context, id []byte, key store.Ap
 	if err != nil || known != nil && known.Timestamp >= key.Timestamp {
 		return err
 	}
-	if err = d.putValue(ctx, rowID{kindStateKey, keyOf(string(id))}, encodeSyncKey(key)); err != nil {
+	d.stateKeys.Lock()
+	err = d.putValue(ctx, rowID{kindStateKey, keyOf(string(id))}, encodeSyncKey(key))
+	d.stateKeys.known = false
+	d.stateKeys.Unlock()
+	if err != nil {
 		return err
 	}
 	return d.flush(ctx)
+}
+
+// stateKeys are the keys of the app state once they have been read: a session asks for them at each of its collections.
+type stateKeys struct {
+	sync.Mutex // held while they are read or written
+
+	known bool
+	all   []namedKey
 }
 
 func encodeSyncKey(key store.AppStateSyncKey) []byte {
@@ -54,8 +67,18 @@ type namedKey struct {
 	id []byte
 }
 
-// syncKeys are all keys, the newest first.
+// syncKeys are all keys, the newest first. They must not be changed.
 func (d *device) syncKeys(ctx context.Context) ([]namedKey, error) {
+	if err := d.enter(); err != nil {
+		return nil, err
+	}
+	defer d.exit()
+	d.stateKeys.Lock()
+	defer d.stateKeys.Unlock()
+	inside := txnOf(ctx) != nil // what is written there may be taken back
+	if d.stateKeys.known && !inside {
+		return d.stateKeys.all, nil
+	}
 	found, err := d.scan(ctx, kindStateKey, "")
 	if err != nil {
 		return nil, err
@@ -69,6 +92,7 @@ func (d *device) syncKeys(ctx context.Context) ([]namedKey, error) {
 		all = append(all, namedKey{key, []byte(id)})
 	}
 	slices.SortStableFunc(all, func(a, b namedKey) int { return cmp.Compare(b.Timestamp, a.Timestamp) })
+	d.stateKeys.known, d.stateKeys.all = !inside, all
 	return all, nil
 }
 

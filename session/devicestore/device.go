@@ -26,7 +26,8 @@ type device struct {
 	sealer *sealer                  // nil until the device is stored
 	own    atomic.Pointer[[]string] // the device's addresses; nil until it is stored
 
-	making sync.Mutex // held while prekeys are made, or a privacy token is replaced: what is read first must not change
+	making    sync.Mutex // held while prekeys are made, or a privacy token is replaced: what is read first must not change
+	stateKeys stateKeys
 
 	mu        sync.Mutex
 	underway  int

@@ -15,6 +15,7 @@ import (
 	"go.mau.fi/whatsmeow/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wafleet/wafleet/cmd/wafleet/internal/node"
 	"github.com/wafleet/wafleet/metrics"
 	"github.com/wafleet/wafleet/session"
 	"github.com/wafleet/wafleet/session/devicestore"
@@ -56,7 +57,7 @@ func (f *fleetVariant) open(ctx context.Context) (err error) {
 	if f.clients, err = reach(ctx, f.plan.Control); err != nil {
 		return err
 	}
-	session.Configure()
+	node.Prepare()
 	f.fleet, err = session.New(session.Config{
 		Store: f.db, Devices: f.devices, Clients: f.clients, Metrics: collected.Fleet, Log: f.log,
 		Pace: session.Pace{Connects: maxSessions, Burst: maxSessions, Dials: dials},

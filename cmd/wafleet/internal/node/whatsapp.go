@@ -14,6 +14,7 @@ import (
 var setGlobals = sync.OnceFunc(func() { //nolint:gochecknoglobals // what it sets is global, too
 	api.InstallErrors()
 	session.Configure()
+	paceCollector()
 })
 
 // Prepare sets what all nodes of a process share. [Run] does so, too; whoever runs WhatsApp clients beside the first node calls it before
