@@ -32,6 +32,22 @@ type DeviceRow struct {
 	IfNew bool
 }
 
+// DeviceBaggage is what is wanted along with a device: what a session asks for at each login.
+type DeviceBaggage struct {
+	Rows   []int16 // the kinds of which all rows are wanted
+	Count  int16   // the kind whose rows are counted
+	Oldest int16   // the kind whose oldest row is looked for
+}
+
+// LoadedDevice is a device with its baggage.
+type LoadedDevice struct {
+	Device
+
+	Rows   []DeviceRow // in no order
+	Count  int
+	Oldest time.Time // zero if no row of that kind ages
+}
+
 // DeviceScan asks for rows of one kind by their keys.
 type DeviceScan struct {
 	Kind int16
@@ -68,6 +84,8 @@ type DeviceRider interface {
 type DeviceStore interface {
 	// Device returns the tenant's device. Returns ErrDeviceNotFound.
 	Device(ctx context.Context, id ID) (Device, error)
+	// LoadDevice returns the tenant's device and, as of the same moment, its baggage. Returns ErrDeviceNotFound.
+	LoadDevice(ctx context.Context, id ID, want DeviceBaggage) (LoadedDevice, error)
 	// PutDevice stores the device in place of the one that is there; the rows stay. Returns ErrNotFound when the tenant is gone.
 	PutDevice(ctx context.Context, id ID, d Device) error
 	// DeleteDevice destroys the device's key, and then deletes its rows in small steps. No error if there is none.

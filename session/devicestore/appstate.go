@@ -83,6 +83,16 @@ func (d *device) syncKeys(ctx context.Context) ([]namedKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	all, err := d.sortedKeys(found)
+	if err != nil {
+		return nil, err
+	}
+	d.stateKeys.known, d.stateKeys.all = !inside, all
+	return all, nil
+}
+
+// sortedKeys are keys that were read, the newest first.
+func (d *device) sortedKeys(found map[string][]byte) ([]namedKey, error) {
 	all := make([]namedKey, 0, len(found))
 	for _, id := range slices.Sorted(maps.Keys(found)) {
 		key, err := d.syncKey(found[id])
@@ -92,7 +102,6 @@ func (d *device) syncKeys(ctx context.Context) ([]namedKey, error) {
 		all = append(all, namedKey{key, []byte(id)})
 	}
 	slices.SortStableFunc(all, func(a, b namedKey) int { return cmp.Compare(b.Timestamp, a.Timestamp) })
-	d.stateKeys.known, d.stateKeys.all = !inside, all
 	return all, nil
 }
 

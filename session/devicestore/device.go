@@ -39,6 +39,11 @@ type device struct {
 	closing   chan struct{} // closed by Close
 	overlay   overlay
 	migrated  map[types.JID]struct{} // phone numbers whose sessions were looked for already
+	// What was counted when the device was loaded, until something like it is written.
+	preKeys          int
+	preKeysKnown     bool
+	oldestToken      time.Time // zero: none ages
+	oldestTokenKnown bool
 }
 
 var (

@@ -34,11 +34,10 @@ const (
 	secretAge   = 180 * 24 * time.Hour
 )
 
-// readEvents reads the events that are stored with their plaintexts.
-func (d *device) readEvents(ctx context.Context) error {
-	rows, err := d.store.rows.ScanDeviceRows(ctx, d.id, tenant.DeviceScan{Kind: kindEvent})
-	if err != nil || len(rows) == 0 {
-		return err
+// unpackEvents takes the events that are stored with their plaintexts.
+func (d *device) unpackEvents(rows []tenant.DeviceRow) error {
+	if len(rows) == 0 {
+		return nil
 	}
 	d.overlay.events = make(map[tenant.EventHash]*event, len(rows))
 	for _, r := range rows {

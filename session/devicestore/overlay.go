@@ -60,6 +60,12 @@ func (d *device) put(ctx context.Context, row rowID, v version) error {
 	if err := d.usable(); err != nil {
 		return err
 	}
+	switch row.kind {
+	case kindPreKey:
+		d.preKeysKnown = false
+	case kindPrivacyToken:
+		d.oldestTokenKnown = false
+	}
 	if t := txnOf(ctx); t != nil {
 		if before, again := t.rows[row]; !again || !v.ifNew || before.value == nil {
 			t.rows[row] = v

@@ -178,11 +178,15 @@ func (d *device) DeleteExpiredPrivacyTokens(ctx context.Context, cutoff time.Tim
 	if err := d.flush(ctx); err != nil {
 		return 0, err
 	}
+	cutoff = cutoff.Truncate(time.Second)
+	if d.noTokenBefore(cutoff) {
+		return 0, nil
+	}
 	var gone int64
 	for {
 		old, err := answer(ctx, d, func() ([]tenant.DeviceRow, error) {
 			return d.store.rows.ScanDeviceRows(ctx, d.id,
-				tenant.DeviceScan{Kind: kindPrivacyToken, MadeBefore: cutoff.Truncate(time.Second), Limit: rowsAtOnce})
+				tenant.DeviceScan{Kind: kindPrivacyToken, MadeBefore: cutoff, Limit: rowsAtOnce})
 		})
 		if err != nil {
 			return gone, err
@@ -199,6 +203,13 @@ func (d *device) DeleteExpiredPrivacyTokens(ctx context.Context, cutoff time.Tim
 			return gone, nil
 		}
 	}
+}
+
+// noTokenBefore says that no privacy token is older, as far as that is known without asking.
+func (d *device) noTokenBefore(cutoff time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.oldestTokenKnown && (d.oldestToken.IsZero() || !d.oldestToken.Before(cutoff))
 }
 
 // PutNCTSalt implements [store.NCTSaltStore].

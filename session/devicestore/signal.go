@@ -315,5 +315,11 @@ func (d *device) UploadedPreKeyCount(ctx context.Context) (int, error) {
 	if err := d.flush(ctx); err != nil {
 		return 0, err
 	}
+	d.mu.Lock()
+	count, known := d.preKeys, d.preKeysKnown
+	d.mu.Unlock()
+	if known {
+		return count, nil
+	}
 	return answer(ctx, d, func() (int, error) { return d.store.rows.CountDeviceRows(ctx, d.id, kindPreKey) })
 }

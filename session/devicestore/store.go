@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 
 	"go.mau.fi/whatsmeow/proto/waAdv"
@@ -53,6 +54,8 @@ type credentials struct {
 	SignedPreKey          []byte `json:"signedPreKey"`
 	SignedPreKeyID        uint32 `json:"signedPreKeyId"`
 	SignedPreKeySignature []byte `json:"signedPreKeySignature"`
+	// PublicKeys are those of the three above, 32 bytes each: making one takes as long as a query. Devices of earlier versions have none.
+	PublicKeys            []byte `json:"publicKeys,omitempty"`
 	AdvSecretKey          []byte `json:"advSecretKey"`
 	Account               []byte `json:"account"` // protobuf ADVSignedDeviceIdentity
 	Platform              string `json:"platform,omitempty"`
@@ -67,6 +70,7 @@ func encodeCredentials(dev *store.Device) ([]byte, error) {
 		JID: dev.ID.String(), RegistrationID: dev.RegistrationID,
 		NoiseKey: dev.NoiseKey.Priv[:], IdentityKey: dev.IdentityKey.Priv[:],
 		SignedPreKey: dev.SignedPreKey.Priv[:], SignedPreKeyID: dev.SignedPreKey.KeyID, SignedPreKeySignature: dev.SignedPreKey.Signature[:],
+		PublicKeys:   slices.Concat(dev.NoiseKey.Pub[:], dev.IdentityKey.Pub[:], dev.SignedPreKey.Pub[:]),
 		AdvSecretKey: dev.AdvSecretKey,
 		Platform:     dev.Platform, BusinessName: dev.BusinessName, PushName: dev.PushName,
 		LIDMigrationTimestamp: dev.LIDMigrationTimestamp, CompanionMetaNonce: dev.CompanionMetaNonce,
@@ -93,11 +97,12 @@ func (c *credentials) decode() (*store.Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: JID: %w", errSpoiled, err)
 	}
+	noise, identity, signed := c.keyPairs()
 	dev := &store.Device{
 		Log: waLog.Noop, ID: &jid, RegistrationID: c.RegistrationID, Account: &waAdv.ADVSignedDeviceIdentity{},
-		NoiseKey: keyPair(c.NoiseKey), IdentityKey: keyPair(c.IdentityKey),
+		NoiseKey: noise, IdentityKey: identity,
 		SignedPreKey: &keys.PreKey{
-			KeyPair: *keyPair(c.SignedPreKey), KeyID: c.SignedPreKeyID, Signature: (*[64]byte)(c.SignedPreKeySignature),
+			KeyPair: *signed, KeyID: c.SignedPreKeyID, Signature: (*[64]byte)(c.SignedPreKeySignature),
 		},
 		AdvSecretKey: c.AdvSecretKey, Platform: c.Platform, BusinessName: c.BusinessName, PushName: c.PushName,
 		LIDMigrationTimestamp: c.LIDMigrationTimestamp, CompanionMetaNonce: c.CompanionMetaNonce,
@@ -111,6 +116,17 @@ func (c *credentials) decode() (*store.Device, error) {
 		return nil, fmt.Errorf("%w: account: %w", errSpoiled, err)
 	}
 	return dev, nil
+}
+
+func (c *credentials) keyPairs() (noise, identity, signed *keys.KeyPair) {
+	const size = 32
+	if len(c.PublicKeys) != 3*size {
+		return keyPair(c.NoiseKey), keyPair(c.IdentityKey), keyPair(c.SignedPreKey)
+	}
+	pair := func(i int, private []byte) *keys.KeyPair {
+		return &keys.KeyPair{Priv: (*[size]byte)(private), Pub: (*[size]byte)(c.PublicKeys[i*size:])}
+	}
+	return pair(0, c.NoiseKey), pair(1, c.IdentityKey), pair(2, c.SignedPreKey)
 }
 
 func keyPair(private []byte) *keys.KeyPair { return keys.NewKeyPairFromPrivateKey([32]byte(private)) }
@@ -135,7 +151,7 @@ func (s *Store) New(_ context.Context, id tenant.ID) (*store.Device, error) {
 
 // Load implements [session.Devices]. Returns session.ErrNotPaired, tenant.ErrUnavailable, ErrUnknownMasterKey.
 func (s *Store) Load(ctx context.Context, id tenant.ID, jid types.JID) (*store.Device, error) {
-	stored, err := s.rows.Device(ctx, id)
+	stored, err := s.rows.LoadDevice(ctx, id, baggage)
 	switch {
 	case errors.Is(err, tenant.ErrDeviceNotFound):
 		return nil, session.ErrNotPaired
@@ -146,16 +162,48 @@ func (s *Store) Load(ctx context.Context, id tenant.ID, jid types.JID) (*store.D
 		return nil, session.ErrNotPaired
 	}
 	d := s.newDevice(id)
-	dev, err := d.unseal(stored)
+	dev, err := d.unseal(stored.Device)
 	if err != nil {
 		return nil, fmt.Errorf("read device: %w", err)
 	}
-	if err = d.readEvents(ctx); err != nil {
-		return nil, fmt.Errorf("read events: %w", err)
+	if err = d.unpack(&stored); err != nil {
+		return nil, fmt.Errorf("read device: %w", err)
 	}
 	d.name(dev)
 	d.attach(dev)
 	return dev, nil
+}
+
+// baggage is what whatsmeow and the session ask for whenever a session logs in: one query in place of six.
+var baggage = tenant.DeviceBaggage{ //nolint:gochecknoglobals // does not change
+	Rows: []int16{kindEvent, kindStateKey, kindSingle}, Count: kindPreKey, Oldest: kindPrivacyToken,
+}
+
+// unpack takes what was loaded along with the device. Nobody else has d yet.
+func (d *device) unpack(loaded *tenant.LoadedDevice) error {
+	d.preKeys, d.preKeysKnown = loaded.Count, true
+	d.oldestToken, d.oldestTokenKnown = loaded.Oldest, true
+	of := make(map[int16][]tenant.DeviceRow)
+	for _, r := range loaded.Rows {
+		of[r.Kind] = append(of[r.Kind], r)
+	}
+	if err := d.unpackEvents(of[kindEvent]); err != nil {
+		return err
+	}
+	keys, err := d.opened(of[kindStateKey])
+	if err != nil {
+		return err
+	}
+	if d.stateKeys.all, err = d.sortedKeys(keys); err != nil {
+		return err
+	}
+	d.stateKeys.known = true
+	singles, err := d.opened(of[kindSingle])
+	if err != nil {
+		return err
+	}
+	d.remember(kindSingle, [][]byte{[]byte(nctSalt)}, singles, d.overlay.writes)
+	return nil
 }
 
 // name notes the addresses of the device, by number and by LID.

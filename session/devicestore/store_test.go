@@ -90,7 +90,9 @@ func TestDevicesBelongToTenants(t *testing.T) {
 
 		loaded, err := b.devices.Load(ctx, one, jid)
 		require.NoError(t, err)
-		require.Equal(t, dev.NoiseKey.Priv, loaded.NoiseKey.Priv)
+		require.Equal(t, dev.NoiseKey, loaded.NoiseKey)
+		require.Equal(t, dev.IdentityKey, loaded.IdentityKey)
+		require.Equal(t, dev.SignedPreKey, loaded.SignedPreKey)
 		ratchet, err := loaded.Sessions.GetSession(ctx, "them:0")
 		require.NoError(t, err)
 		require.Equal(t, "ratchet", string(ratchet))
@@ -354,4 +356,86 @@ func TestEverythingPassesThrough(t *testing.T) {
 		_, err = dev.Sessions.GetSession(ctx, "them:0")
 		require.NoError(t, err, "what is not there is no failure")
 	})
+}
+
+// counting counts what is asked of the database beside the loading of a device.
+type counting struct {
+	tenant.DeviceStore
+
+	asked atomic.Int64
+}
+
+func (c *counting) DeviceRows(ctx context.Context, id tenant.ID, kind int16, keys ...[]byte) ([]tenant.DeviceRow, error) {
+	c.asked.Add(1)
+	return c.DeviceStore.DeviceRows(ctx, id, kind, keys...)
+}
+
+func (c *counting) ScanDeviceRows(ctx context.Context, id tenant.ID, scan tenant.DeviceScan) ([]tenant.DeviceRow, error) {
+	c.asked.Add(1)
+	return c.DeviceStore.ScanDeviceRows(ctx, id, scan)
+}
+
+func (c *counting) CountDeviceRows(ctx context.Context, id tenant.ID, kind int16) (int, error) {
+	c.asked.Add(1)
+	return c.DeviceStore.CountDeviceRows(ctx, id, kind)
+}
+
+// TestALoginAsksForNothingMore is about what whatsmeow and the session ask for whenever a session logs in: it comes with the device, and
+// what is written afterwards counts.
+func TestALoginAsksForNothingMore(t *testing.T) {
+	t.Parallel()
+	for _, engine := range tenanttest.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			ctx, keys := t.Context(), ring(t, devicestore.NewMasterKey())
+			s := engine.Open(t)
+			count := &counting{DeviceStore: s}
+			b := &bundle{s, devicestore.New(count, s, keys, slog.New(slog.DiscardHandler))}
+			id, jid := b.tenant(t), newJID()
+			dev := b.linked(t, id, jid)
+
+			const preKeys = 5
+			made, err := dev.PreKeys.GetOrGenPreKeys(ctx, preKeys)
+			require.NoError(t, err)
+			require.NoError(t, dev.PreKeys.MarkPreKeysAsUploaded(ctx, made[preKeys-1].KeyID))
+			old, recent := time.Now().Add(-time.Hour).Truncate(time.Second), time.Now().Truncate(time.Second)
+			token := func(user string, at time.Time) store.PrivacyToken {
+				return store.PrivacyToken{User: types.NewJID(user, types.DefaultUserServer), Token: []byte("t"), Timestamp: at}
+			}
+			require.NoError(t, dev.PrivacyTokens.PutPrivacyTokens(ctx, token("1", recent)))
+			require.NoError(t, dev.AppStateKeys.PutAppStateSyncKey(ctx, []byte("early"), store.AppStateSyncKey{Data: []byte("k"), Timestamp: 1}))
+
+			loaded, err := b.devices.Load(ctx, id, jid)
+			require.NoError(t, err)
+			login := func(latest string, salt []byte, uploaded int) {
+				t.Helper()
+				key, err := loaded.AppStateKeys.GetLatestAppStateSyncKeyID(ctx)
+				require.NoError(t, err)
+				require.Equal(t, latest, string(key))
+				got, err := loaded.NCTSalt.GetNCTSalt(ctx)
+				require.NoError(t, err)
+				require.Equal(t, salt, got)
+				n, err := loaded.PreKeys.UploadedPreKeyCount(ctx)
+				require.NoError(t, err)
+				require.Equal(t, uploaded, n)
+			}
+			gone := func(cutoff time.Time) int64 {
+				t.Helper()
+				n, err := loaded.PrivacyTokens.DeleteExpiredPrivacyTokens(ctx, cutoff)
+				require.NoError(t, err)
+				return n
+			}
+			before := count.asked.Load()
+			login("early", nil, preKeys)
+			require.Zero(t, gone(recent))
+			require.Equal(t, before, count.asked.Load(), "queries")
+
+			require.NoError(t, loaded.PreKeys.RemovePreKey(ctx, made[0].KeyID))
+			require.NoError(t, loaded.NCTSalt.PutNCTSalt(ctx, []byte("salt")))
+			require.NoError(t, loaded.AppStateKeys.PutAppStateSyncKey(ctx, []byte("late"), store.AppStateSyncKey{Data: []byte("k"), Timestamp: 2}))
+			login("late", []byte("salt"), preKeys-1)
+			require.NoError(t, loaded.PrivacyTokens.PutPrivacyTokens(ctx, token("2", old)))
+			require.EqualValues(t, 1, gone(recent), "that came after the device was loaded")
+		})
+	}
 }

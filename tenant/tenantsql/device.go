@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,14 @@ import (
 
 const (
 	selectDevice = `SELECT jid, master_key, wrapped_key, value FROM device WHERE tenant_id=$1`
+	// loadDevice is completed by parameters for the kinds. The device is in each of its rows, of which there are few.
+	loadDevice = `
+		SELECT d.jid, d.master_key, d.wrapped_key, d.value,
+			(SELECT COUNT(*) FROM device_row WHERE tenant_id=$1 AND kind=$2),
+			COALESCE((SELECT MIN(at) FROM device_row WHERE tenant_id=$1 AND kind=$3 AND at>0), 0),
+			COALESCE(r.kind, -1), r.row_key, r.value, COALESCE(r.at, 0)
+		FROM device d LEFT JOIN device_row r ON r.tenant_id=$1 AND r.kind IN (%s)
+		WHERE d.tenant_id=$1`
 	upsertDevice = `
 		INSERT INTO device (tenant_id, jid, master_key, wrapped_key, value) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (tenant_id) DO UPDATE SET
@@ -69,6 +78,28 @@ func (s *Store) Device(ctx context.Context, id tenant.ID) (tenant.Device, error)
 	return found, s.wrap(ctx, "read device", err)
 }
 
+// LoadDevice returns the tenant's device with its baggage.
+func (s *Store) LoadDevice(ctx context.Context, id tenant.ID, want tenant.DeviceBaggage) (d tenant.LoadedDevice, err error) {
+	args := []any{want.Count, want.Oldest}
+	for _, kind := range want.Rows {
+		args = append(args, kind)
+	}
+	all, err := rows(ctx, s.at(id), func(row dbutil.Scannable) (r tenant.DeviceRow, err error) {
+		var oldest int64
+		err = row.Scan(&d.JID, &d.MasterKey, &d.WrappedKey, &d.Value, &d.Count, &oldest, &r.Kind, &r.Key, &r.Value, &r.At)
+		d.Oldest = fromMillis(oldest)
+		return r, err
+	}, fmt.Sprintf(loadDevice, parameters(4, len(want.Rows))), args...)
+	switch {
+	case err != nil:
+		return tenant.LoadedDevice{}, s.wrap(ctx, "load device", err)
+	case len(all) == 0:
+		return tenant.LoadedDevice{}, tenant.ErrDeviceNotFound
+	}
+	d.Rows = slices.DeleteFunc(all, func(r tenant.DeviceRow) bool { return r.Kind < 0 }) // a device without rows
+	return d, nil
+}
+
 // PutDevice stores the device in place of the one that is there. Returns ErrNotFound when the tenant is gone.
 func (s *Store) PutDevice(ctx context.Context, id tenant.ID, d tenant.Device) error {
 	return s.wrap(ctx, "store device", s.committer.do(ctx, 1, func(ctx context.Context, b *batch) error {
@@ -115,14 +146,19 @@ func (s *Store) DeviceRows(ctx context.Context, id tenant.ID, kind int16, keys .
 
 // keyQuery is the query for so many keys, rounded up to a power of two: the drivers keep each text prepared.
 func keyQuery(n int) string {
+	return fmt.Sprintf(selectDeviceRows, parameters(3, powerOfTwo(n)))
+}
+
+// parameters is a list of n parameters from one on.
+func parameters(first, n int) string {
 	var list strings.Builder
-	for i := range powerOfTwo(n) {
+	for i := range n {
 		if i > 0 {
 			list.WriteString(", ")
 		}
-		list.WriteString("$" + strconv.Itoa(i+3))
+		list.WriteString("$" + strconv.Itoa(first+i))
 	}
-	return fmt.Sprintf(selectDeviceRows, list.String())
+	return list.String()
 }
 
 // keyArgs are the arguments beside the tenant's id; the last key fills what keyQuery rounded up.

@@ -24,6 +24,7 @@ func ExerciseDevices(t *testing.T, newStore func(t *testing.T) DeviceStore) {
 	t.Helper()
 	for name, check := range map[string]func(t tester, store DeviceStore){
 		"ADeviceIsStoredReplacedAndDeleted":       deviceIsKept,
+		"ADeviceIsLoadedWithItsBaggage":           deviceIsLoadedWithBaggage,
 		"RowsAreReadByKeyAndInOrder":              rowsAreRead,
 		"RowsAreTheTenantsOwn":                    rowsAreOwn,
 		"RidersRowsGoWithTheTenantsCommits":       ridersGoAlong,
@@ -143,6 +144,33 @@ func deviceIsKept(t tester, store DeviceStore) {
 	_, err = store.Device(ctx, id)
 	require.ErrorIs(t, err, tenant.ErrDeviceNotFound)
 	require.ErrorIs(t, store.PutDevice(ctx, tenant.NewID(), tenant.Device{WrappedKey: []byte{1}, Value: []byte{1}}), tenant.ErrNotFound)
+}
+
+func deviceIsLoadedWithBaggage(t tester, store DeviceStore) {
+	ctx, id, other := t.Context(), NewTenant(t, store).ID(), NewTenant(t, store).ID()
+	want := tenant.DeviceBaggage{Rows: []int16{1, 2, 5}, Count: 3, Oldest: 4}
+	_, err := store.LoadDevice(ctx, id, want)
+	require.ErrorIs(t, err, tenant.ErrDeviceNotFound)
+	d := tenant.Device{JID: "jid", MasterKey: "m", WrappedKey: []byte{0, 1}, Value: []byte{0xff, 0}}
+	require.NoError(t, store.PutDevice(ctx, id, d))
+	require.NoError(t, store.PutDevice(ctx, other, d))
+	write(t, store, other, put(1, "other", "x"), put(3, "other", "x"), tenant.DeviceRow{Kind: 4, Key: []byte("other"), Value: []byte("x"), At: 1})
+	found, err := store.LoadDevice(ctx, id, want)
+	require.NoError(t, err)
+	require.Equal(t, tenant.LoadedDevice{Device: d, Rows: []tenant.DeviceRow{}}, found)
+
+	aged := func(name string, at int64) tenant.DeviceRow {
+		return tenant.DeviceRow{Kind: 4, Key: []byte(name), Value: []byte("x"), At: at}
+	}
+	one, two := put(1, "one", "x"), put(2, "two", "y")
+	two.At = 7
+	write(t, store, id, one, two, put(3, "a", "x"), put(3, "b", "x"), aged("never", 0), aged("later", 9000), aged("first", 8000))
+	found, err = store.LoadDevice(ctx, id, want)
+	require.NoError(t, err)
+	require.Equal(t, d, found.Device)
+	require.Equal(t, 2, found.Count)
+	require.Equal(t, time.UnixMilli(8000).UTC(), found.Oldest)
+	require.ElementsMatch(t, []tenant.DeviceRow{one, two}, found.Rows)
 }
 
 func rowsAreRead(t tester, store DeviceStore) {
