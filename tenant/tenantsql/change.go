@@ -43,11 +43,6 @@ func (h *handle) Commit(ctx context.Context, changes ...tenant.Change) (tenant.R
 // apply makes one change.
 func (b *batch) apply(ctx context.Context, id tenant.ID, change tenant.Change, result *tenant.Result) error {
 	var err error
-	switch change.(type) {
-	case tenant.SetSession, tenant.SetBlocklist:
-	default:
-		delete(b.blocked, id) // it may change
-	}
 	switch c := change.(type) {
 	case tenant.PutMessage:
 		var message tenant.Message

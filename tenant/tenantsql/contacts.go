@@ -162,6 +162,7 @@ func (b *batch) setBlocked(ctx context.Context, id tenant.ID, s tenant.SetBlocke
 		return err
 	}
 	c.blocked = s.Blocked
+	delete(b.blocked, id)
 	if err = b.storeContact(ctx, id, contactID, c); err != nil {
 		return err
 	}

@@ -181,6 +181,9 @@ func blocksContacts(t tester, s tenant.Store) {
 	require.Equal(t, []tenant.ChatID{beto}, blocked(t, h), "each list knows what those before it did")
 	commit(t, h, list(ana), list(beto, ana), list())
 	require.Empty(t, blocked(t, h))
+	commit(t, h, list("9@lid"))
+	commit(t, h, tenant.LinkIDs{LID: "9@lid", Phone: "5511900000099@c.us"}, list())
+	require.Empty(t, blocked(t, h), "whom the list before named by another id")
 	_, err := h.Commit(t.Context(), tenant.SetBlocked{ID: family, Blocked: true})
 	require.Error(t, err)
 }

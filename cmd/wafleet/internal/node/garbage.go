@@ -10,7 +10,7 @@ import (
 // all the time while messages come in; one with ten thousand, most of which have nothing to do, would keep a gigabyte of garbage, and what
 // is made between two collections while they log in leaves holes for good.
 const (
-	leastGarbage = 64 << 20 // bytes before a collection is worth its while
+	leastGarbage = 48 << 20 // bytes before a collection is worth its while
 	liveShare    = 4        // or a fourth of what is live, if that is more
 
 	defaultPercent = 100
@@ -35,7 +35,7 @@ type sentinel struct{ _ *sentinel }
 // collectorPercent is how much garbage there may be, in hundredths of live, which is what the collector must look through, in bytes.
 func collectorPercent(live uint64) int {
 	live = max(live, 1<<20)
-	return int(max(leastGarbage, live/liveShare) * 100 / live) //nolint:gosec // at most 6400
+	return int(max(leastGarbage, live/liveShare) * 100 / live) //nolint:gosec // at most 4800
 }
 
 // measure is the sum of some of the runtime's figures.

@@ -12,7 +12,7 @@ import (
 func TestLittleGarbageBesideMuchThatLives(t *testing.T) {
 	t.Parallel()
 	for live, percent := range map[uint64]int{
-		0: 6400, 4 << 20: 1600, 64 << 20: 100, 128 << 20: 50, 256 << 20: 25, 1 << 30: 25, 10 << 30: 25,
+		0: 4800, 4 << 20: 1200, 48 << 20: 100, 128 << 20: 37, 192 << 20: 25, 1 << 30: 25, 10 << 30: 25,
 	} {
 		assert.Equal(t, percent, collectorPercent(live), "%d MiB", live>>20)
 	}
