@@ -44,6 +44,20 @@ func (h *profileHandler) registerPictures(d *document) {
 		return h.picture(ctx, t, id, &in.PictureQuery)
 	})
 	tenantOperation(d, &operation{
+		id: "get-chat-picture", scope: tenant.ScopeRead, method: http.MethodGet, path: groupPath + "/picture", tag: tagChats, deadline: deadlineAction,
+		summary: "Fetch a chat's picture", description: description + " A group's, or the person's. 404 when there is none, or the person hides it.",
+		problems: append([]Code{codeChatNotFound}, problems...), adjust: pictures,
+	}, func(ctx context.Context, t tenant.Handle, in *chatPictureInput) (*huma.StreamResponse, error) {
+		id, err := in.ChatID.id()
+		if err != nil {
+			return nil, err
+		}
+		if _, err = t.Chat(ctx, id); err != nil {
+			return nil, err
+		}
+		return h.picture(ctx, t, id, &in.PictureQuery)
+	})
+	tenantOperation(d, &operation{
 		id: "get-profile-picture", scope: tenant.ScopeRead, method: http.MethodGet, path: "/api/profile/picture", tag: tagProfile, deadline: deadlineAction,
 		summary: "Fetch the account's own picture", description: description, problems: problems, adjust: pictures,
 	}, func(ctx context.Context, t tenant.Handle, in *ownPictureInput) (*huma.StreamResponse, error) {
@@ -118,6 +132,11 @@ func (q *PictureQuery) tag(id string) string {
 
 type contactPictureInput struct {
 	ContactPath
+	PictureQuery
+}
+
+type chatPictureInput struct {
+	ChatPath
 	PictureQuery
 }
 

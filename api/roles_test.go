@@ -61,7 +61,7 @@ func (o *ruledOperation) example(a *account) string {
 func scopes() map[tenant.Scope][]string {
 	return map[tenant.Scope][]string{
 		tenant.ScopeRead: {
-			"fetch-history", "follow-events", "get-blocklist", "get-chat", "get-contact", "get-contact-picture", "get-group-invite", "get-group-settings", "get-limits",
+			"fetch-history", "follow-events", "get-blocklist", "get-chat", "get-chat-picture", "get-contact", "get-contact-picture", "get-group-invite", "get-group-settings", "get-limits",
 			"get-message-media", "get-message-thumbnail", "get-profile", "get-profile-picture", "get-session", "get-status", "list-chats",
 			"list-contacts", "list-events", "list-join-requests", "list-media", "list-messages", "list-participants", "open-event-stream",
 			"subscribe-presence", "unsubscribe-presence",

@@ -110,6 +110,7 @@ func groupWaits() []waiting {
 func peopleWaits() []waiting {
 	return []waiting{
 		{id: "get-contact-picture", want: 504, code: late},
+		{id: "get-chat-picture", want: 504, code: late},
 		{id: "check-numbers", body: `{"phones":["+5511000000000"]}`, want: 504, code: late},
 		{id: "get-blocklist", want: 200, local: true},
 		{id: "block-contact", want: 504, code: late},
