@@ -205,7 +205,7 @@ func (c *conn) build() error {
 		return fmt.Errorf("load device: %w", err)
 	}
 	c.name = c.dev.PushName
-	cli := gate.NewClient(c.dev, clientLog{log: c.log, tap: c.overhear})
+	cli := gate.NewClient(c.dev, clientLog{log: c.log, incoming: c.overhear, outgoing: c.oversee})
 	c.actor.fleet.cfg.Clients.Apply(cli)
 	cli.EnableAutoReconnect = false
 	cli.DisableLoginAutoReconnect = true
@@ -421,6 +421,18 @@ func (c *conn) overhear(node *waBinary.Node) {
 		if code := cmp.Or(attrs.OptionalString("code"), attrs.OptionalString("reason")); code == "503" || code == "500" {
 			c.away.Store(true)
 		}
+	}
+}
+
+// oversee makes what the device has written durable before whatsmeow gives up a message without having asked our handler: one that cannot be
+// decrypted, that decrypts to nonsense, or whose handling panics. An earlier part of its stanza may have brought a key.
+func (c *conn) oversee(node *waBinary.Node) {
+	givesUp := node.Tag == "ack" && node.Attrs["class"] == "message" || node.Tag == "receipt" && node.Attrs["type"] == "retry"
+	if !givesUp || c.pairing {
+		return
+	}
+	if later, ok := c.stop.(Later); ok && later.Flush(c.ctx) != nil {
+		<-c.ctx.Done() // then nothing leaves any more; a device that has failed ends its connection
 	}
 }
 

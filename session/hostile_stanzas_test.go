@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -18,6 +20,7 @@ import (
 
 	"github.com/wafleet/wafleet/session"
 	"github.com/wafleet/wafleet/session/wasim/phone"
+	"github.com/wafleet/wafleet/session/wasim/relay"
 	"github.com/wafleet/wafleet/tenant"
 	"github.com/wafleet/wafleet/tenant/tenanttest"
 )
@@ -86,15 +89,7 @@ func TestWhatAStrangerSaysOfIDsStaysWithTheTenant(t *testing.T) {
 			}
 			s.exchange(s.victim, s.friend)
 		})
-		lids := func(c *customer) store.LIDStore {
-			row, err := c.Session(within(t))
-			require.NoError(t, err)
-			jid, err := types.ParseJID(row.Device)
-			require.NoError(t, err)
-			dev, err := s.w.devices.Load(within(t), c.ID(), jid)
-			require.NoError(t, err)
-			return dev.LIDs
-		}
+		lids := func(c *customer) store.LIDStore { return c.device().LIDs }
 		pn, err := lids(s.other).GetPNForLID(within(t), s.enemy.LID())
 		require.NoError(t, err)
 		require.True(t, pn.IsEmpty(), "one tenant's stranger is unknown to the other")
@@ -250,6 +245,125 @@ func TestCiphertextsOfNonsense(t *testing.T) {
 		}
 		s.exchange(s.victim, s.enemy)
 	})
+}
+
+// trapped is a siege whose victim is in a group of the enemy's.
+func trapped(t *testing.T, engine tenanttest.Engine, change func(*world)) (s *siege, group string) {
+	t.Helper()
+	s = besieged(newWorld(t, engine, change))
+	s.exchange(s.victim, s.enemy)
+	group, _, err := s.enemy.CreateGroup(within(t), "Trap", []string{s.victim.phone.Number()})
+	require.NoError(t, err)
+	s.victim.group(tenant.ChatID(group), func(g *tenant.Group) bool { return g.Role == member })
+	return s, group
+}
+
+// answers counts what the victim's device says of messages, by their ids.
+func (s *siege) answers(kinds ...relay.Kind) *counter {
+	var c counter
+	s.w.t.Cleanup(s.w.sim.Relay().Observe(func(o relay.Observation) {
+		if o.Phone == s.victim.phone.Number() && o.Device != 0 && slices.Contains(kinds, o.Kind) {
+			c.add(o.ID)
+		}
+	}))
+	return &c
+}
+
+// A message to a group has two parts, of which the first brings a key. Of the second, whatsmeow says these things without having asked our
+// handler.
+var nonsense = map[string]struct {
+	version string
+	raw     []byte
+	answer  relay.Kind
+}{
+	"NoMessage": {"2", []byte{0xff, 0xff, 1}, relay.Refused},
+	"NoPadding": {"2", []byte{1, 2, 3}, relay.RetryRequested},
+	"NoVersion": {"9", []byte{0x0a, 1, 'x', 1}, relay.Acknowledged},
+}
+
+func TestAKeyThatCameBesideNonsenseIsStored(t *testing.T) {
+	t.Parallel()
+	eachEngine(t, func(t *testing.T, engine tenanttest.Engine) {
+		t.Helper()
+		for name, what := range nonsense {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				var d dam // before all commits: they would take the key along
+				s, group := trapped(t, engine, func(w *world) {
+					w.wrap = func(store tenant.Store) tenant.Store {
+						return &between{store, func(h tenant.Handle, ctx context.Context, changes []tenant.Change) (tenant.Result, error) {
+							if err := d.pass(ctx); err != nil {
+								return tenant.Result{}, err
+							}
+							return h.Commit(ctx, changes...)
+						}}
+					}
+				})
+				answers := s.answers(what.answer)
+				d.close()
+				defer d.open()
+				id, err := s.enemy.SendUnpaddedToGroup(within(t), group, what.version, what.raw)
+				require.NoError(t, err)
+				eventually(t, func() bool { return answers.of(id) > 0 })
+				key, err := s.victim.device().SenderKeys.GetSenderKey(within(t), group, s.enemy.LID().SignalAddress().String())
+				require.NoError(t, err)
+				require.NotEmpty(t, key, "if the node dies now, the key is lost")
+			})
+		}
+	})
+}
+
+// dry is a database that flushes no device while it is told so.
+type dry struct {
+	tenant.DeviceStore
+
+	fails *atomic.Bool
+}
+
+func (d *dry) FlushDevice(ctx context.Context, id tenant.ID) error {
+	if d.fails.Load() {
+		return tenant.ErrUnavailable
+	}
+	return d.DeviceStore.FlushDevice(ctx, id)
+}
+
+func TestNonsenseIsNotAnsweredWhileTheKeyBesideItCannotBeStored(t *testing.T) {
+	t.Parallel()
+	for name, what := range nonsense {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var fails atomic.Bool
+			s, group := trapped(t, sqlite(), func(w *world) {
+				w.wrapRows = func(rows tenant.DeviceStore) tenant.DeviceStore { return &dry{rows, &fails} }
+			})
+			answers := s.answers(relay.Refused, relay.RetryRequested, relay.Acknowledged)
+			gone := make(chan int, 16) // with how many answers
+			var id string
+			var sent sync.Mutex
+			t.Cleanup(s.w.sim.Relay().Observe(func(o relay.Observation) {
+				if o.Phone == s.victim.phone.Number() && o.Device != 0 && o.Kind == relay.Gone {
+					sent.Lock()
+					defer sent.Unlock()
+					gone <- answers.of(id)
+				}
+			}))
+			fails.Store(true)
+			var err error
+			sent.Lock()
+			id, err = s.enemy.SendUnpaddedToGroup(within(t), group, what.version, what.raw)
+			sent.Unlock()
+			require.NoError(t, err)
+			select {
+			case n := <-gone:
+				require.Zero(t, n, "answered before")
+			case <-within(t).Done():
+				require.Fail(t, "the connection goes on")
+			}
+			fails.Store(false)
+			eventually(t, func() bool { return answers.of(id) > 0 })
+			s.victim.until(session.Online)
+		})
+	}
 }
 
 func TestStanzasOfNonsense(t *testing.T) {

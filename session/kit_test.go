@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/store"
+	"go.mau.fi/whatsmeow/types"
 	"go.uber.org/goleak"
 
 	"github.com/wafleet/wafleet/metrics"
@@ -86,6 +88,8 @@ type world struct {
 	book    *tenant.LimitBook
 	// wrap lets a test stand between the fleet and its store.
 	wrap func(tenant.Store) tenant.Store
+	// wrapRows lets a test stand between devices and their rows.
+	wrapRows func(tenant.DeviceStore) tenant.DeviceStore
 	// wrapDevices lets a test stand between the fleet and its devices.
 	wrapDevices func(session.Devices) session.Devices
 
@@ -133,7 +137,11 @@ func newWorldOn(t *testing.T, engine tenanttest.Engine, server relay.Config, cha
 	}
 	ring, err := devicestore.ParseKeyring(devicestore.NewMasterKey())
 	require.NoError(t, err)
-	w.devices = devicestore.New(w.store, w.wrapped(), ring, testLog(t))
+	var rows tenant.DeviceStore = w.store
+	if w.wrapRows != nil {
+		rows = w.wrapRows(rows)
+	}
+	w.devices = devicestore.New(rows, w.wrapped(), ring, testLog(t))
 	w.start()
 	t.Cleanup(w.halt)
 	return w
@@ -268,6 +276,18 @@ func (c *customer) view() session.View {
 	view, err := c.w.fleet.View(within(c.w.t), c.ID())
 	require.NoError(c.w.t, err)
 	return view
+}
+
+// device is the tenant's device as it is stored: what the node has only in memory is not there.
+func (c *customer) device() *store.Device {
+	c.w.t.Helper()
+	row, err := c.Session(within(c.w.t))
+	require.NoError(c.w.t, err)
+	jid, err := types.ParseJID(row.Device)
+	require.NoError(c.w.t, err)
+	dev, err := c.w.devices.Load(within(c.w.t), c.ID(), jid)
+	require.NoError(c.w.t, err)
+	return dev
 }
 
 // until waits for a state.

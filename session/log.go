@@ -17,8 +17,9 @@ import (
 // says itself, as its state and reason. whatsmeow's debug and info lines hold whole stanzas and are dropped unformatted.
 type clientLog struct {
 	log *slog.Logger
-	// tap sees each stanza that comes in, and must be quick: some ends of a connection are told in no event. nil: none.
-	tap func(*waBinary.Node)
+	// incoming sees each stanza that comes in, and must be quick: some ends of a connection are told in no event. outgoing sees each that
+	// is about to leave, which waits for it. nil: nobody does.
+	incoming, outgoing func(*waBinary.Node)
 }
 
 var _ waLog.Logger = clientLog{}
@@ -56,14 +57,22 @@ func (l clientLog) Debugf(string, ...any) {}
 
 // Sub implements [waLog.Logger].
 func (l clientLog) Sub(module string) waLog.Logger {
-	if module == "Recv" && l.tap != nil {
-		return stanzaLog{l}
+	switch {
+	case module == "Recv" && l.incoming != nil:
+		return stanzaLog{l, l.incoming}
+	case module == "Send" && l.outgoing != nil:
+		return stanzaLog{l, l.outgoing}
+	default:
+		return l
 	}
-	return l
 }
 
-// stanzaLog is the logger to which whatsmeow shows the stanzas that come in.
-type stanzaLog struct{ clientLog }
+// stanzaLog is a logger to which whatsmeow shows stanzas.
+type stanzaLog struct {
+	clientLog
+
+	tap func(*waBinary.Node)
+}
 
 // Debugf implements [waLog.Logger].
 func (l stanzaLog) Debugf(_ string, args ...any) {

@@ -223,12 +223,15 @@ func (c *conn) note(evt *events.Message, came *arrival, changes []tenant.Change,
 
 // continues says whether a message merely brings the key by which the other part of its stanza is encrypted. Then the handler may say yes at
 // once: what the decryption moved goes with that other part's commit, and what is not stored of this one, the other says again. If
-// the other part comes to nothing, the device store makes all of it durable before whatsmeow acknowledges.
+// the other part comes to nothing, the device store makes all of it durable before whatsmeow acknowledges, or [conn.oversee] does.
 func (c *conn) continues(evt *events.Message, came *arrival, changes []tenant.Change) bool {
 	hash, settles := settled(changes)
 	keeper, keeps := c.stop.(EventKeeper)
 	if !keeps || !settles || came == nil || came.handled != 1 || !came.distributes || evt.RawMessage.GetSenderKeyDistributionMessage() == nil {
 		return false
+	}
+	if !evt.Info.IsGroup {
+		return false // whatsmeow passes the other part over, and acknowledges
 	}
 	for _, change := range changes {
 		switch change.(type) {

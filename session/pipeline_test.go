@@ -54,6 +54,22 @@ func (d *dam) made() [][]string {
 	return slices.Clone(d.commits)
 }
 
+// pass waits while it is shut.
+func (d *dam) pass(ctx context.Context) error {
+	d.mu.Lock()
+	shut, opened := d.shut, d.opened
+	d.mu.Unlock()
+	if !shut {
+		return nil
+	}
+	select {
+	case <-opened:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("commit: %w", context.Cause(ctx))
+	}
+}
+
 func (d *dam) wrap(s tenant.Store) tenant.Store {
 	return &between{s, func(h tenant.Handle, ctx context.Context, changes []tenant.Change) (tenant.Result, error) {
 		var texts []string
@@ -65,15 +81,8 @@ func (d *dam) wrap(s tenant.Store) tenant.Store {
 		if len(texts) == 0 {
 			return h.Commit(ctx, changes...)
 		}
-		d.mu.Lock()
-		shut, opened := d.shut, d.opened
-		d.mu.Unlock()
-		if shut {
-			select {
-			case <-opened:
-			case <-ctx.Done():
-				return tenant.Result{}, fmt.Errorf("commit: %w", context.Cause(ctx))
-			}
+		if err := d.pass(ctx); err != nil {
+			return tenant.Result{}, err
 		}
 		d.mu.Lock()
 		fails := d.fails

@@ -15,7 +15,8 @@
 // Traced in v0.0.0-20260921121126-35ae40906e74: DoDecryptionTxn's function decrypts, clears an untrusted identity and writes the event
 // buffer; PutMessageSecret and PutSenderKey (of others) follow outside of it, then our handler, then ClearBufferedEventPlaintext, which
 // waits if nothing was committed, then the receipt. A decryption that fails is followed by a retry receipt and an acknowledgement of the
-// whole stanza: what earlier parts of it moved is written before the error is returned.
+// whole stanza: what earlier parts of it moved is written before the error is returned. What decrypts and is malformed is given up without a
+// call to the store: there it is the session that flushes, before the frame leaves.
 //
 // # What is not kept
 //

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"go.mau.fi/libsignal/groups"
 	"go.mau.fi/libsignal/protocol"
 	"go.mau.fi/libsignal/session"
 	"go.mau.fi/whatsmeow"
@@ -47,6 +48,69 @@ func (p *Phone) SendPlaintext(ctx context.Context, to, version string, plain []b
 		return p.sendAndWait(ctx, waBinary.Node{Tag: "message", Attrs: waBinary.Attrs{"id": id, "type": "text", "to": jid}, Content: content})
 	})
 	return id, err
+}
+
+// SendUnpaddedToGroup sends a group what decrypts to these bytes, without the padding that belongs around a message, for a version of the
+// encoding. Like any message to a group it brings the sender's key.
+func (p *Phone) SendUnpaddedToGroup(ctx context.Context, to, version string, raw []byte) (string, error) {
+	jid, err := group(to)
+	if err != nil {
+		return "", err
+	}
+	id := p.cli.GenerateMessageID()
+	err = p.persist(ctx, func(ctx context.Context) error {
+		key, sealed, err := p.sealForGroup(ctx, jid, raw)
+		if err != nil {
+			return err
+		}
+		info, err := p.cli.GetGroupInfo(ctx, jid)
+		if err != nil {
+			return fmt.Errorf("read group: %w", err)
+		}
+		members := make([]types.JID, len(info.Participants))
+		for i, each := range info.Participants {
+			members[i] = each.JID
+		}
+		devs, err := p.cli.GetUserDevices(ctx, members)
+		if err != nil {
+			return fmt.Errorf("look devices up: %w", err)
+		}
+		inner := p.inner()
+		copies, withIdentity, err := inner.EncryptMessageForDevices(ctx, devs, id, key, nil, waBinary.Attrs{})
+		if err != nil {
+			return fmt.Errorf("encrypt: %w", err)
+		}
+		content := []waBinary.Node{
+			{Tag: "participants", Content: copies},
+			{Tag: "enc", Attrs: waBinary.Attrs{"v": version, "type": "skmsg"}, Content: sealed},
+		}
+		if withIdentity {
+			content = append(content, inner.MakeDeviceIdentityNode())
+		}
+		return p.sendAndWait(ctx, waBinary.Node{Tag: "message", Attrs: waBinary.Attrs{"id": id, "type": "text", "to": jid}, Content: content})
+	})
+	return id, err
+}
+
+// sealForGroup encrypts bytes by the phone's sender key; key is the message that brings that key.
+func (p *Phone) sealForGroup(ctx context.Context, to types.JID, raw []byte) (key, sealed []byte, err error) {
+	builder := groups.NewGroupSessionBuilder(p.cli.Store, store.SignalProtobufSerializer)
+	name := protocol.NewSenderKeyName(to.String(), p.cli.Store.GetLID().SignalAddress())
+	bringing, err := builder.Create(ctx, name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make sender key: %w", err)
+	}
+	msg, err := groups.NewGroupCipher(builder, name, p.cli.Store).Encrypt(ctx, raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encrypt: %w", err)
+	}
+	key, err = proto.Marshal(&waE2E.Message{SenderKeyDistributionMessage: &waE2E.SenderKeyDistributionMessage{
+		GroupID: new(to.String()), AxolotlSenderKeyDistributionMessage: bringing.Serialize(),
+	}})
+	if err != nil {
+		return nil, nil, fmt.Errorf("marshal: %w", err)
+	}
+	return key, msg.SignedSerialize(), nil
 }
 
 // TellCompanion sends a companion any message of its phone's.
