@@ -36,6 +36,7 @@ type conn struct {
 	dev  *store.Device
 	stop FailStop // nil if the device store is none
 	gate *gate.Gate
+	old  tidier // of the device
 	me   account
 	jid  types.JID // of the device
 	name string
@@ -248,6 +249,7 @@ func (c *conn) load(ctx context.Context) error {
 	if lid, ok := chatID(dev.LID); ok {
 		c.me.lid = lid
 	}
+	c.old = dev.EventBuffer
 	// Below the gate, which knows its own.
 	dev.Sessions, dev.EventBuffer = &pleaSeam{SessionStore: dev.Sessions, dev: dev, conn: c}, decryptions{dev.EventBuffer}
 	metrics := c.actor.fleet.cfg.Metrics

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -261,12 +262,18 @@ func (c *conn) acknowledge(info *types.MessageInfo, node *waBinary.Node) {
 	inner.SendMessageReceipt(c.ctx, info, node)
 }
 
-// tidyEvery is how often the device store deletes what is old. whatsmeow has it do so behind messages that its handler has taken, from the
-// first one on; but when a node starts, and all its sessions take in what waited for them, there is more urgent work.
+// tidyEvery is how often the device store deletes what is old. whatsmeow would have it do so at once, behind the first message that its
+// handler has taken; but when a node starts, and all its sessions take in what waited for them, there is more urgent work. So whatsmeow's own
+// calls come to nothing, see [decryptions].
 const (
 	tidyEvery = 12 * time.Hour
 	tidyAfter = 10 * time.Minute
 )
+
+// tidier is a device store's part that deletes what is old.
+type tidier interface {
+	DeleteOldBufferedHashes(ctx context.Context) error
+}
 
 func (c *conn) tidy() {
 	if c.pipeline.tidied.IsZero() {
@@ -274,7 +281,7 @@ func (c *conn) tidy() {
 	}
 	if time.Since(c.pipeline.tidied) > tidyEvery {
 		c.pipeline.tidied = time.Now()
-		c.work.run("tidy", func() { _ = c.dev.EventBuffer.DeleteOldBufferedHashes(c.ctx) }) // what fails, the device store tells
+		c.work.run("tidy", func() { _ = c.old.DeleteOldBufferedHashes(c.ctx) }) // what fails, the device store tells
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -270,4 +271,33 @@ func TestWhatIsNotedWhenTheConnectionIsLostComesAgain(t *testing.T) {
 	f.unacknowledged(t, 10)
 	f.open()
 	f.settled(t)
+}
+
+// ageing counts how often something old was to be deleted.
+type ageing struct {
+	tenant.DeviceStore
+
+	n *atomic.Int64
+}
+
+func (a *ageing) AgeDeviceRows(ctx context.Context, id tenant.ID, kind int16, before time.Time, limit int) (int, error) {
+	a.n.Add(1)
+	return a.DeviceStore.AgeDeviceRows(ctx, id, kind, before, limit)
+}
+
+// TestFirstMessagesDeleteNothingOld also of those after which whatsmeow would do so itself: groups' keys and what cannot be decrypted.
+func TestFirstMessagesDeleteNothingOld(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	f := newFlood(t, sqlite(), func(w *world) {
+		w.wrapRows = func(rows tenant.DeviceStore) tenant.DeviceStore { return &ageing{rows, &n} }
+	})
+	f.open()
+	group, _, err := f.ana.CreateGroup(within(t), "Friends", []string{f.phone.Number()})
+	require.NoError(t, err)
+	f.to = group
+	f.write(t, texts(20)...)
+	f.settled(t)
+	f.w.halt() // and what was begun is done
+	require.Zero(t, n.Load())
 }

@@ -174,8 +174,11 @@ func (s *pleaSeam) isPhone(address string) bool {
 	return address == lid.SignalAddress().String() || address == pn.SignalAddress().String()
 }
 
-// decryptions marks them for a [pleaSeam].
+// decryptions marks them for a [pleaSeam]. What is old the session deletes, see [conn.tidy].
 type decryptions struct{ store.EventBuffer }
+
+// DeleteOldBufferedHashes implements [store.EventBuffer].
+func (decryptions) DeleteOldBufferedHashes(context.Context) error { return nil }
 
 // DoDecryptionTxn implements [store.EventBuffer].
 func (d decryptions) DoDecryptionTxn(ctx context.Context, fn func(context.Context) error) error {

@@ -244,8 +244,7 @@ func (d *device) boardEvents(settled []tenant.EventHash, upTo uint64) (rows []te
 // rowsAtOnce is how many rows of a mass are written, or deleted, in one step: other tenants' commits pass between two of them.
 const rowsAtOnce = 500
 
-// DeleteOldBufferedHashes implements [store.EventBuffer]. whatsmeow calls it at a client's first message and every twelve hours, in a
-// goroutine; all that ages is deleted here.
+// DeleteOldBufferedHashes implements [store.EventBuffer]. It is called every twelve hours, or so; all that ages is deleted here.
 func (d *device) DeleteOldBufferedHashes(ctx context.Context) error {
 	for _, old := range []struct {
 		kind int16
