@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -241,6 +243,57 @@ func TestASuspendedTenantIsShutOutAtOnce(t *testing.T) {
 	n.fleet.set(func(f *fleet) { f.fail = nil })
 	n.admin(http.MethodPost, "/admin/tenants/"+string(a.id)+"/resume", nil).is(200)
 	a.get("/api/chats").is(200)
+}
+
+// unsureSuspender says of each suspension that it does not know whether it is stored.
+type unsureSuspender struct {
+	tenant.Store
+
+	fails, late bool   // it is not stored at all; it is, when the store comes to it
+	queued      func() // by whom a change has to wait
+}
+
+func (s *unsureSuspender) Suspend(ctx context.Context, id tenant.ID) (tenant.Tenant, error) {
+	store := func() { _, _ = s.Store.Suspend(context.WithoutCancel(ctx), id) }
+	switch {
+	case s.late:
+		s.queued = store
+	case !s.fails:
+		store()
+	}
+	return tenant.Tenant{}, fmt.Errorf("%w: %w", tenant.ErrUnavailable, tenant.ErrOutcomeUnknown)
+}
+
+func (s *unsureSuspender) Change(ctx context.Context, id tenant.ID, c tenant.Patch) (tenant.Tenant, error) {
+	if s.queued != nil {
+		s.queued()
+	}
+	return s.Store.Change(ctx, id, c)
+}
+
+// TestASuspensionWhoseOutcomeIsUnknownIsObeyed once it is stored, and only then. What becomes of the keys the store tells.
+func TestASuspensionWhoseOutcomeIsUnknownIsObeyed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fails, late bool
+		want        session.State
+	}{
+		"Stored":      {want: session.Stopped},
+		"StoredLater": {late: true, want: session.Stopped},
+		"NotStored":   {fails: true, want: session.Online},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := start(t, func(cfg *api.Config) { cfg.Store = &unsureSuspender{Store: cfg.Store, fails: c.fails, late: c.late} })
+			a := n.account()
+			n.fleet.set(func(f *fleet) { f.view.State = session.Online })
+			n.admin(http.MethodPost, "/admin/tenants/"+string(a.id)+"/suspend", nil).problem(503, "SERVICE_UNAVAILABLE", "SERVICE_UNAVAILABLE")
+			n.fleet.set(func(f *fleet) { require.Equal(t, c.want, f.view.State) })
+			suspended, err := n.store.Get(t.Context(), a.id)
+			require.NoError(t, err)
+			require.Equal(t, c.fails, suspended.SuspendedAt == nil)
+		})
+	}
 }
 
 func TestUsageIsCounted(t *testing.T) {
