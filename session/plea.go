@@ -98,6 +98,27 @@ func (p *pleas) stop() {
 	p.running, p.waiting = false, nil
 }
 
+// answer asks for what waits until there is nothing more, or ctx ends. Whoever was told to start calls it.
+func (p *pleas) answer(ctx context.Context, ask func(plea)) {
+	finished := false
+	defer func() {
+		if !finished { // else somebody may have begun anew
+			p.stop()
+		}
+	}()
+	for {
+		next, ok := p.next()
+		if !ok {
+			finished = true
+			return
+		}
+		if p.budget.Wait(ctx) != nil {
+			return
+		}
+		ask(next)
+	}
+}
+
 // plead asks the phone for a message, soon, if that is within bounds.
 func (c *conn) plead(evt *events.UndecryptableMessage) {
 	p := c.actor.pleas
@@ -111,17 +132,11 @@ func (c *conn) plead(evt *events.UndecryptableMessage) {
 }
 
 func (c *conn) answerPleas() {
-	p := c.actor.pleas
-	defer p.stop()
-	for {
-		next, ok := p.next()
-		if !ok || p.budget.Wait(c.ctx) != nil {
-			return
-		}
+	c.actor.pleas.answer(c.ctx, func(next plea) {
 		if err := c.askForMessage(next); err != nil {
 			c.log.Debug("phone was not asked for a message", "error", redact(err.Error()))
 		}
-	}
+	})
 }
 
 // askForMessage asks the phone for one message. It does not wait for WhatsApp, which would hold up the tenant's sends.
