@@ -95,11 +95,14 @@ func (b *LimitBook) Set(ctx context.Context, id ID, p LimitPatch) error {
 	return nil
 }
 
-// Forget drops a deleted tenant.
+// Forget drops a deleted tenant. It waits for a change that is under way: one that was stored before the deletion would be put here after it.
 func (b *LimitBook) Forget(id ID) {
-	if b != nil {
-		b.put(id, nil)
+	if b == nil {
+		return
 	}
+	b.change.Lock()
+	defer b.change.Unlock()
+	b.put(id, nil)
 }
 
 func (b *LimitBook) put(id ID, all Overrides) {
@@ -144,6 +147,12 @@ func (b *LimitBook) Arrive(ctx context.Context, id ID) {
 func (b *LimitBook) settle(ctx context.Context, id ID) {
 	b.change.Lock()
 	defer b.change.Unlock()
+	b.mu.RLock()
+	_, unsure := b.unsure[id]
+	b.mu.RUnlock()
+	if !unsure {
+		return // settled by somebody else meanwhile, or forgotten
+	}
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	if all, err := b.store.Tenant(id).Overrides(ctx); err == nil {
