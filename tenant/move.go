@@ -33,7 +33,8 @@ type Mover interface {
 	// connection to the database, and what it sees. Returns ErrNotFound, the errors of emit as they are.
 	Export(ctx context.Context, id ID, emit func(Rows) error) error
 	// Import begins to take a tenant in. Nobody sees it before Finish. One that was begun and neither finished nor abandoned, because the
-	// process ended, is deleted at the next start. Returns ErrExists, ErrLeaving.
+	// process ended, is deleted at the next start. If it is not known whether it has begun (ErrOutcomeUnknown), that is undone as soon as
+	// the database answers. Returns ErrExists, ErrLeaving.
 	Import(ctx context.Context, id ID) (Incoming, error)
 }
 
@@ -44,7 +45,7 @@ type Incoming interface {
 	// Finish shows the tenant to everybody, in one commit. arrived says what becomes of the session's row. Returns ErrForeignRows when rows
 	// are missing, ErrExternalIDTaken.
 	Finish(ctx context.Context, arrived func(Session) Session) (Tenant, error)
-	// Abandon deletes all that was put. It goes on when the caller leaves. After Finish it does nothing, also if Finish has shown the tenant
+	// Abandon deletes all that was put. It goes on when the caller leaves, and while the database is away. After Finish it does nothing, also if Finish has shown the tenant
 	// and its caller could not know (ErrOutcomeUnknown).
 	Abandon(ctx context.Context) error
 }

@@ -34,6 +34,9 @@ type Store interface {
 	// Delete removes a tenant with all that it owns, and counts it. The tenant is gone for everybody when it returns; what it owned
 	// goes on going if ctx ends before, also after a restart: then the record is not complete. Returns ErrNotFound.
 	Delete(ctx context.Context, id ID, device DeviceFate) (Deletion, error)
+	// Gone says whether there is no such tenant, or none any more. Unlike Get it waits for a commit that deletes it and whose outcome is not
+	// known, and so tells it.
+	Gone(ctx context.Context, id ID) (bool, error)
 	// Deletion returns the record of a tenant's deletion. Returns ErrDeletionNotFound.
 	Deletion(ctx context.Context, id ID) (Deletion, error)
 	// Deletions returns the records of deletions, newest first. Returns ErrInvalidCursor.

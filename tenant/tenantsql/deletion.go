@@ -23,8 +23,9 @@ const (
 	deleteTenant   = `DELETE FROM tenant WHERE tenant_id=$1 AND deleted_at > 0`
 	selectDeletion = `SELECT tenant_id FROM tenant WHERE deleted_at > 0`
 
-	// holdDeleted changes nothing. It finds a row if the tenant counts as deleted, once a commit that shows it has ended.
-	holdDeleted = `UPDATE tenant SET deleted_at=deleted_at WHERE tenant_id=$1 AND deleted_at > 0`
+	// holdTenant changes nothing. It says whether the tenant counts as deleted, once a commit that deletes or shows it has ended: one whose
+	// answer was lost may still be under way.
+	holdTenant = `UPDATE tenant SET deleted_at=deleted_at WHERE tenant_id=$1 RETURNING deleted_at`
 
 	deletionColumns = `tenant_id, external_id, device, requested_at, completed_at, counts`
 
@@ -158,8 +159,12 @@ func (s *Store) Delete(ctx context.Context, id tenant.ID, device tenant.DeviceFa
 		b.forget(id)
 		return b.count(ctx, id, begun.Deleted, false)
 	})
-	if errors.Is(err, tenant.ErrOutcomeUnknown) { // if it is deleted, what it owned goes; if not, nothing does
-		s.background(func() { s.purgeUntilDone(id) })
+	if errors.Is(err, tenant.ErrOutcomeUnknown) {
+		if gone, look := s.Gone(ctx, id); look != nil { // if it is deleted, what it owned goes; if not, nothing does
+			s.background(func() { s.purgeUntilDone(id) })
+		} else if err = nil; !gone {
+			err = fmt.Errorf("%w: the commit came to nothing", tenant.ErrUnavailable)
+		}
 	}
 	if err != nil {
 		return tenant.Deletion{}, s.wrap(ctx, "delete tenant", err)
@@ -177,6 +182,30 @@ func (s *Store) Delete(ctx context.Context, id tenant.ID, device tenant.DeviceFa
 	case <-s.ctx.Done():
 	}
 	return begun, nil
+}
+
+// Gone implements [tenant.Store].
+func (s *Store) Gone(ctx context.Context, id tenant.ID) (bool, error) {
+	gone := false
+	err := s.committer.do(ctx, 1, func(ctx context.Context, b *batch) error {
+		deleted, there, err := b.hold(ctx, id)
+		gone = deleted || !there
+		return err
+	})
+	if err != nil {
+		return false, s.wrap(ctx, "look for tenant", err)
+	}
+	return gone, nil
+}
+
+// hold says whether a tenant's row is there and whether it counts as deleted, and keeps it so until the transaction has ended.
+func (b *batch) hold(ctx context.Context, id tenant.ID) (deleted, there bool, err error) {
+	b.writes++
+	at, err := scanInt(b.row(ctx, id, holdTenant))
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, false, nil
+	}
+	return at > 0, err == nil, err
 }
 
 // count adds to the record of a deletion, and completes it.
@@ -233,16 +262,21 @@ func (b *batch) forget(id tenant.ID) {
 
 // purgeUntilDone deletes what a deleted tenant owned, waiting for the database if it must. False: the store was closed before.
 func (s *Store) purgeUntilDone(id tenant.ID) bool {
+	return s.untilDone("a deletion", id, func() error { return s.purge(id) })
+}
+
+// untilDone calls fn until it succeeds. False: the store was closed before.
+func (s *Store) untilDone(what string, id tenant.ID, fn func() error) bool {
 	for {
-		err := s.purge(id)
+		err := fn()
 		if err == nil {
 			return true
 		}
 		if s.closing() || s.ctx.Err() != nil {
-			s.log.InfoContext(s.ctx, "deletion goes on at the next start", slog.String("tenant", string(id)))
+			s.log.InfoContext(s.ctx, "left for the next start", slog.String("what", what), slog.String("tenant", string(id)))
 			return false
 		}
-		s.log.WarnContext(s.ctx, "deletion is held up", slog.String("tenant", string(id)), slog.Any("error", err))
+		s.log.WarnContext(s.ctx, "held up", slog.String("what", what), slog.String("tenant", string(id)), slog.Any("error", err))
 		if !pause(s.ctx, purgeRetry) {
 			return false
 		}
@@ -268,8 +302,8 @@ func (s *Store) purge(id tenant.ID) error {
 // purgeSome deletes up to deleteChunk rows of these kinds, and the tenant's own row when there are no more. It returns the kinds of which
 // there may be more.
 func (b *batch) purgeSome(ctx context.Context, id tenant.ID, left []owned) (rest []owned, err error) {
-	deleted, err := b.execBare(ctx, holdDeleted, string(id))
-	if err != nil || deleted == 0 {
+	deleted, _, err := b.hold(ctx, id)
+	if err != nil || !deleted {
 		return nil, err
 	}
 	counts, budget := make(map[string]int64), int64(deleteChunk)

@@ -2,10 +2,10 @@ package tenantsql
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,12 +17,12 @@ import (
 
 const (
 	// reserveTenant makes a row that nobody sees, as if the tenant had been deleted: should the process end, the next start deletes
-	// what has come so far.
+	// what has come so far. Its name, which is nobody's, tells whose reservation it is. It waits for another whose COMMIT is under way.
 	reserveTenant = `
-		INSERT INTO tenant (tenant_id, external_id, name, created_at, updated_at, deleted_at) VALUES ($1, NULL, '', $2, $2, $2)
+		INSERT INTO tenant (tenant_id, external_id, name, created_at, updated_at, deleted_at) VALUES ($1, NULL, $3, $2, $2, $2)
 		ON CONFLICT DO NOTHING`
 
-	selectDeletedAt = `SELECT deleted_at FROM tenant WHERE tenant_id=$1`
+	selectReservation = `SELECT deleted_at, name FROM tenant WHERE tenant_id=$1`
 
 	selectExternalIDOwner = `SELECT tenant_id FROM tenant WHERE external_id=$1`
 )
@@ -49,26 +49,62 @@ type incoming struct {
 
 // Import implements [tenant.Mover].
 func (s *Store) Import(ctx context.Context, id tenant.ID) (tenant.Incoming, error) {
-	var there error
-	err := s.committer.do(ctx, 1, func(ctx context.Context, b *batch) error {
-		there = nil
-		made, err := b.execBare(ctx, reserveTenant, string(id), b.now.UnixMilli())
-		if err != nil || made == 1 {
-			return err
+	mark := rand.Text()
+	err := s.reserve(ctx, id, mark)
+	if errors.Is(err, tenant.ErrOutcomeUnknown) {
+		if again := s.reserve(ctx, id, mark); again == nil || errors.Is(again, tenant.ErrExists) || errors.Is(again, tenant.ErrLeaving) {
+			err = again
+		} else { // or the tenant could not come before the next start
+			s.background(func() { s.giveUp(id, mark) })
 		}
-		deleted, err := scanInt(b.tx.QueryRowContext(ctx, selectDeletedAt, string(id)))
-		if there = tenant.ErrExists; deleted != 0 {
-			there = tenant.ErrLeaving
-		}
-		return err
-	})
-	if err == nil {
-		err = there
 	}
 	if err != nil {
 		return nil, s.wrap(ctx, "import tenant", err)
 	}
 	return &incoming{store: s, id: id, columns: map[string][]column{}, held: map[string][]tenant.Rows{}}, nil
+}
+
+// reserve keeps a tenant's place for whoever has the mark. Reserving again changes nothing, and tells whether it was done. Returns
+// ErrExists, ErrLeaving.
+func (s *Store) reserve(ctx context.Context, id tenant.ID, mark string) error {
+	var there error
+	err := s.committer.do(ctx, 1, func(ctx context.Context, b *batch) error {
+		there = nil
+		made, err := b.execBare(ctx, reserveTenant, string(id), b.now.UnixMilli(), mark)
+		if err != nil || made == 1 {
+			return err
+		}
+		var deleted int64
+		var owner string
+		if err = b.tx.QueryRowContext(ctx, selectReservation, string(id)).Scan(&deleted, &owner); err != nil {
+			return err
+		}
+		switch {
+		case deleted == 0:
+			there = tenant.ErrExists
+		case owner != mark:
+			there = tenant.ErrLeaving
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return there
+}
+
+// giveUp takes a reservation back of which it is not known whether it was made: made again, it is known.
+func (s *Store) giveUp(id tenant.ID, mark string) {
+	s.untilDone("an import's beginning", id, func() error {
+		err := s.reserve(s.ctx, id, mark)
+		switch {
+		case errors.Is(err, tenant.ErrExists), errors.Is(err, tenant.ErrLeaving):
+			return nil // it is not there, and somebody else's is
+		case err != nil:
+			return err
+		}
+		return s.purge(id)
+	})
 }
 
 // Put implements [tenant.Incoming].
@@ -242,8 +278,11 @@ func (in *incoming) show(
 
 // showTenant makes the reserved row the tenant's own. Its key stays, since other tables refer to it.
 func showTenant(ctx context.Context, b *batch, rows *tenant.Rows) error {
-	var assignments []string
+	assignments := []string{}
 	args := []any{value(rows, 0, "tenant_id")}
+	if !slices.Contains(rows.Columns, "name") {
+		assignments = append(assignments, "name=''") // not the reservation's
+	}
 	for i, name := range rows.Columns {
 		stored := rows.Values[0][i]
 		switch name {
@@ -281,9 +320,9 @@ func (in *incoming) Abandon(ctx context.Context) error {
 	in.over = true
 	done := make(chan error, 1)
 	in.store.background(func() {
-		err := in.store.purge(in.id)
-		if err != nil {
-			in.store.log.WarnContext(in.store.ctx, "what was imported will be deleted at the next start", slog.String("tenant", string(in.id)), slog.Any("error", err))
+		var err error
+		if !in.store.purgeUntilDone(in.id) {
+			err = tenant.ErrClosed
 		}
 		done <- err
 	})

@@ -22,6 +22,7 @@ type proxy struct {
 
 	down        atomic.Bool
 	loseCommits atomic.Bool // the next COMMIT reaches the server, its answer is lost with the connection
+	thenDown    atomic.Bool // and with it the server
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -89,6 +90,7 @@ func (p *proxy) pass(to, from net.Conn, lost, watch *atomic.Bool) {
 		}
 		if watch != nil && bytes.Contains(bytes.ToLower(buffer[:n]), []byte("commit")) && p.loseCommits.CompareAndSwap(true, false) {
 			watch.Store(true)
+			p.down.Store(p.thenDown.Load())
 		}
 		if lost != nil && lost.Load() {
 			return // the server has answered, nobody hears it

@@ -47,6 +47,9 @@ func lifecycleChecks() []check {
 			commit(t, h, live(received("A", ana, "hello", 0)), live(received("B", ana, "hello", 1)))
 			_, err = s.Deletion(t.Context(), made.ID)
 			require.ErrorIs(t, err, tenant.ErrDeletionNotFound)
+			gone, err := s.Gone(t.Context(), made.ID)
+			require.NoError(t, err)
+			require.False(t, gone)
 
 			record, err := s.Delete(t.Context(), made.ID, tenant.DeviceForgotten)
 			require.NoError(t, err)
@@ -59,6 +62,9 @@ func lifecycleChecks() []check {
 			again, err := s.Deletion(t.Context(), made.ID)
 			require.NoError(t, err)
 			require.Equal(t, record, again)
+			gone, err = s.Gone(t.Context(), made.ID)
+			require.NoError(t, err)
+			require.True(t, gone)
 
 			page, err := s.Audit(t.Context(), tenant.AuditQuery{Page: tenant.Page{Limit: 10}, Tenant: made.ID})
 			require.NoError(t, err)
