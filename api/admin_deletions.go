@@ -77,14 +77,14 @@ func (s *Server) deleteTenant(ctx context.Context, in *tenantInput) (*deletionOu
 	wait, cancel := context.WithTimeout(ctx, deletionWait)
 	defer cancel()
 	record, err := s.cfg.Store.Delete(wait, id, device)
+	if errors.Is(err, tenant.ErrOutcomeUnknown) {
+		s.doubts.add(id)
+		return nil, newProblem(codeUnavailable).because("The database did not answer in time: the tenant may be deleted or not. Delete it again; 404 says that it is.")
+	}
 	if err != nil {
 		return nil, err
 	}
-	s.keys.forgetTenant(id)
-	s.cfg.TenantLimits.Forget(id)
-	s.turnstile.byID.Remove(id)
-	s.streams.endTenant(id, errTenantGone)
-	s.cfg.Metrics.Forget(string(id))
+	s.forgetTenant(id)
 	noteDetail(ctx, "device", string(record.Device))
 	for kind, n := range record.Deleted {
 		noteDetail(ctx, kind, strconv.FormatInt(n, 10))
@@ -94,6 +94,15 @@ func (s *Server) deleteTenant(ctx context.Context, in *tenantInput) (*deletionOu
 		out.Status = http.StatusAccepted
 	}
 	return out, nil
+}
+
+// forgetTenant drops what this node remembers of a tenant that is deleted.
+func (s *Server) forgetTenant(id tenant.ID) {
+	s.keys.forgetTenant(id)
+	s.cfg.TenantLimits.Forget(id)
+	s.turnstile.byID.Remove(id)
+	s.streams.endTenant(id, errTenantGone)
+	s.cfg.Metrics.Forget(string(id))
 }
 
 func (s *Server) getDeletion(ctx context.Context, in *tenantInput) (*deletionOutput, error) {

@@ -142,9 +142,6 @@ func (s *Server) countLimit(ctx context.Context, p *Problem) {
 	}
 }
 
-// settleEvery is how often the server asks for what became of changes of limits whose outcome was not known.
-const settleEvery = 250 * time.Millisecond
-
 // EffectiveLimits are limits by name. Exported because Huma names schemas after types.
 type EffectiveLimits map[string]int64
 

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/wafleet/wafleet/session"
@@ -45,5 +46,5 @@ func (h unsureHandle) SetOverrides(ctx context.Context, p tenant.LimitPatch) (te
 	if _, err := h.Handle.SetOverrides(ctx, p); err != nil {
 		return nil, err
 	}
-	return nil, tenant.ErrOutcomeUnknown
+	return nil, fmt.Errorf("%w: %w", tenant.ErrUnavailable, tenant.ErrOutcomeUnknown)
 }

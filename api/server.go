@@ -110,6 +110,7 @@ type Server struct {
 	movers  *semaphore.Weighted // exports and imports at a time
 
 	turnstile *turnstile
+	doubts    doubts
 }
 
 // New builds the server and its two documents. It needs [InstallErrors] to have been called; a mistake in an operation's
@@ -217,14 +218,11 @@ func (s *Server) routes() error {
 func (s *Server) Run(ctx context.Context) error {
 	var keeping sync.WaitGroup
 	keeping.Go(func() { s.housekeep(ctx) })
+	keeping.Go(func() { s.settle(ctx) }) // by itself: a database that is slow to answer must not hold up a revocation
 	defer keeping.Wait()
 	changed := s.cfg.Store.KeysChanged()
-	settle := time.NewTicker(settleEvery)
-	defer settle.Stop()
 	for {
 		select {
-		case <-settle.C:
-			s.cfg.TenantLimits.Settle(ctx)
 		case <-ctx.Done():
 			s.streams.stop()
 			return nil
