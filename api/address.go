@@ -67,23 +67,58 @@ func newThrottle(every time.Duration, burst int) (*throttle, error) {
 	return &throttle{every: every, burst: burst, buckets: buckets}, err
 }
 
-// take says how long an address must wait; zero: it may go on.
-func (t *throttle) take(address netip.Addr) time.Duration {
+// networkOf is what has a pace of its own.
+func networkOf(address netip.Addr) netip.Prefix {
 	bits := address.BitLen()
 	if address.Is6() {
 		bits = addressBits
 	}
 	network, _ := address.Prefix(bits) // the zero address, too, is somebody
+	return network
+}
+
+func (t *throttle) bucket(address netip.Addr) *rate.Limiter {
+	network := networkOf(address)
 	bucket := rate.NewLimiter(rate.Every(t.every), t.burst)
 	if known, ok, _ := t.buckets.PeekOrAdd(network, bucket); ok {
 		bucket = known
 		t.buckets.Get(network) // it was used last
 	}
-	now := time.Now()
+	return bucket
+}
+
+// wait says how long an address that was charged must wait; zero: it may go on. It takes nothing, and remembers nobody.
+func (t *throttle) wait(address netip.Addr) time.Duration {
+	bucket, ok := t.buckets.Get(networkOf(address))
+	if !ok {
+		return 0
+	}
+	missing := 1 - bucket.TokensAt(time.Now())
+	return max(0, time.Duration(missing*float64(t.every)))
+}
+
+// charge takes from an address for what it has done. Those who came at once owe what is missing, up to another burst.
+func (t *throttle) charge(address netip.Addr) {
+	bucket, now := t.bucket(address), time.Now()
+	if bucket.TokensAt(now) > 1-float64(t.burst) {
+		bucket.ReserveN(now, 1)
+	}
+}
+
+// take says how long an address must wait; zero: it may go on.
+func (t *throttle) take(address netip.Addr) time.Duration {
+	bucket, now := t.bucket(address), time.Now()
 	reservation := bucket.ReserveN(now, 1)
 	wait := reservation.DelayFrom(now)
 	if wait > 0 {
 		reservation.CancelAt(now)
 	}
 	return wait
+}
+
+// tooFast is the problem of an address that must wait.
+func tooFast(wait time.Duration) *Problem {
+	p := newProblem(codeTooManyRequests)
+	p.retryAfter = wait
+	return p
 }

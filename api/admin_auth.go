@@ -68,7 +68,7 @@ func (s *Server) operatorOf(r *http.Request) (operatorID, *Problem) {
 	if err != nil {
 		return operatorID{}, s.unlessClosed(ctx, invalid)
 	}
-	key, err := s.cfg.Store.AdminKey(ctx, secret.ID())
+	key, err := s.adminKey(ctx, secret.ID())
 	if errors.Is(err, tenant.ErrKeyNotFound) {
 		return operatorID{}, s.unlessClosed(ctx, invalid)
 	}
@@ -82,18 +82,41 @@ func (s *Server) operatorOf(r *http.Request) (operatorID, *Problem) {
 	return operatorID{string(key.ID), key.Role}, nil
 }
 
+// adminKey looks an admin key up, at the pace of strangers if it was never found before; see [keyring.admitFrom]. Returns
+// tenant.ErrKeyNotFound, *Problem.
+func (s *Server) adminKey(ctx context.Context, id tenant.AdminKeyID) (tenant.AdminKey, error) {
+	client := stateOf(ctx).client
+	if wait := s.keys.strangers.wait(client); wait > 0 && !s.keys.isMet(string(id)) {
+		return tenant.AdminKey{}, tooFast(wait).because(tooManyKeys)
+	}
+	key, err := s.cfg.Store.AdminKey(ctx, id)
+	switch {
+	case err == nil:
+		s.keys.met.Add(string(id), struct{}{})
+	case errors.Is(err, tenant.ErrKeyNotFound):
+		s.keys.strangers.charge(client)
+	}
+	return key, err
+}
+
 // unlessClosed is the problem, or, when there is no admin key at all, that.
 func (s *Server) unlessClosed(ctx context.Context, p *Problem) *Problem {
-	if s.cfg.AdminKey.set {
+	if s.cfg.AdminKey.set || s.opened.Load() {
 		return p
+	}
+	client := stateOf(ctx).client
+	if wait := s.keys.strangers.wait(client); wait > 0 {
+		return s.authProblem(ctx, tooFast(wait).because(tooManyKeys))
 	}
 	keys, err := s.cfg.Store.AdminKeys(ctx)
 	switch {
 	case err != nil:
 		return s.authProblem(ctx, err)
 	case len(keys) == 0:
+		s.keys.strangers.charge(client)
 		return newProblem(codeMisconfigured).because("No admin key is configured.")
 	default:
+		s.opened.Store(true)
 		return p
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +48,10 @@ type keyring struct {
 	known   *lru.Cache[tenant.KeyID, remembered]
 	unknown *lru.Cache[tenant.KeyID, time.Time]
 	gone    *lru.Cache[tenant.ID, struct{}] // tenants deleted lately; ids are never used again
+	// met are keys that were found, the operator's and the tenants', however long ago. They are looked up whoever asks.
+	met *lru.Cache[string, struct{}]
+	// strangers paces addresses that name keys which do not exist: each costs a look into the database.
+	strangers *throttle
 	// changes counts forgets: a row that was read before a forget must not be kept after it.
 	changes atomic.Int64
 }
@@ -57,15 +62,21 @@ type remembered struct {
 	at  time.Time
 }
 
-// goneEntries bounds the memory of deleted tenants, whose last requests may still be on their way.
-const goneEntries = 4096
+const (
+	// goneEntries bounds the memory of deleted tenants, whose last requests may still be on their way.
+	goneEntries = 4096
+	// metEntries bounds the memory of keys that were found: some 100 bytes each.
+	metEntries = 100_000
+)
 
 func newKeyring(store tenant.Store, l *Limits) (*keyring, error) {
 	k := &keyring{store: store, ttl: l.KeyCacheTTL}
-	var errs [3]error
+	var errs [5]error
 	k.known, errs[0] = lru.New[tenant.KeyID, remembered](l.KeyCacheEntries)
 	k.unknown, errs[1] = lru.New[tenant.KeyID, time.Time](l.KeyCacheEntries)
 	k.gone, errs[2] = lru.New[tenant.ID, struct{}](goneEntries)
+	k.met, errs[3] = lru.New[string, struct{}](metEntries)
+	k.strangers, errs[4] = newThrottle(l.UnknownKeyEvery, l.UnknownKeyBurst)
 	return k, errors.Join(errs[:]...)
 }
 
@@ -81,12 +92,41 @@ func (k *keyring) admit(ctx context.Context, secret tenant.Secret) (tenant.Key, 
 	return row, nil
 }
 
+// admitFrom is admit for a request that comes from an address. If that has named many keys that do not exist, it may not have yet another
+// looked up. Keys that were found before are not held up by neighbours behind the same address. Returns *Problem, too.
+func (k *keyring) admitFrom(ctx context.Context, secret tenant.Secret, client netip.Addr) (tenant.Key, error) {
+	id := secret.ID()
+	if k.isMet(string(id)) || k.isUnknown(id, time.Now()) {
+		return k.admit(ctx, secret)
+	}
+	if wait := k.strangers.wait(client); wait > 0 {
+		return tenant.Key{}, tooFast(wait).because(tooManyKeys)
+	}
+	row, err := k.admit(ctx, secret)
+	if errors.Is(err, tenant.ErrInvalidKey) && !k.isMet(string(id)) {
+		k.strangers.charge(client)
+	}
+	return row, err
+}
+
+// isMet says whether a key was found before.
+func (k *keyring) isMet(id string) bool {
+	_, met := k.met.Get(id)
+	return met
+}
+
+// isUnknown says whether a key was looked for in vain a moment ago.
+func (k *keyring) isUnknown(id tenant.KeyID, now time.Time) bool {
+	at, ok := k.unknown.Get(id)
+	return ok && now.Sub(at) < k.ttl
+}
+
 func (k *keyring) row(ctx context.Context, id tenant.KeyID) (tenant.Key, error) {
 	now := time.Now()
 	if kept, ok := k.known.Get(id); ok && now.Sub(kept.at) < k.ttl {
 		return kept.row, nil
 	}
-	if at, ok := k.unknown.Get(id); ok && now.Sub(at) < k.ttl {
+	if k.isUnknown(id, now) {
 		return tenant.Key{}, fmt.Errorf("%w: unknown a moment ago", tenant.ErrInvalidKey)
 	}
 	before := k.changes.Load()
@@ -94,11 +134,13 @@ func (k *keyring) row(ctx context.Context, id tenant.KeyID) (tenant.Key, error) 
 	switch {
 	case errors.Is(err, tenant.ErrInvalidKey):
 		k.known.Remove(id)
+		k.met.Remove(string(id))
 		k.unknown.Add(id, now)
 		return tenant.Key{}, err
 	case err != nil:
 		return tenant.Key{}, fmt.Errorf("look up api key: %w", err)
 	}
+	k.met.Add(string(id), struct{}{})
 	k.known.Add(id, remembered{row: row, at: now})
 	if k.changes.Load() != before {
 		k.known.Remove(id) // it may have been revoked while we read it
@@ -134,6 +176,8 @@ func (k *keyring) welcome(id tenant.ID) { k.gone.Remove(id) }
 
 // isGone says that the tenant was deleted lately: nothing must be counted for it any more.
 func (k *keyring) isGone(id tenant.ID) bool { return k.gone.Contains(id) }
+
+const tooManyKeys = "Too many keys that do not exist came from this address: wait as long as Retry-After says."
 
 const (
 	headerKey  = "X-API-Key"
@@ -186,13 +230,15 @@ func (s *Server) checkKey(ctx context.Context, text string) (tenant.Key, error) 
 	if err != nil {
 		return tenant.Key{}, err
 	}
-	return s.keys.admit(ctx, secret)
+	return s.keys.admitFrom(ctx, secret, stateOf(ctx).client)
 }
 
 // authProblem tells a bad key from a database that is away for a while and from a node that cannot check keys at all.
 func (s *Server) authProblem(ctx context.Context, err error) *Problem {
-	var p *Problem
+	p, paced := errors.AsType[*Problem](err)
 	switch {
+	case paced:
+		stateOf(ctx).quiet = true // those before it are in the log, with the address
 	case errors.Is(err, tenant.ErrInvalidKey):
 		p = newProblem(codeInvalidKey)
 	case errors.Is(err, tenant.ErrSuspended):

@@ -195,9 +195,7 @@ type followInput struct {
 func (h *joinHandler) follow(ctx context.Context, in *followInput) (*huma.StreamResponse, error) {
 	state := stateOf(ctx)
 	if wait := h.throttle.take(state.client); wait > 0 {
-		p := newProblem(codeTooManyRequests)
-		p.retryAfter = wait
-		return nil, p
+		return nil, tooFast(wait)
 	}
 	target, err := h.target(ctx, in.Token)
 	if err != nil {

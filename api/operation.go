@@ -200,7 +200,7 @@ func (d *document) codes(op *operation, body bool) []Code {
 	codes := slices.Clone(op.problems)
 	codes = append(codes, codeInternal, codeBadRequest, codeValidation) // of the query: see checkQuery
 	if !op.public {
-		codes = append(codes, codeMissingKey, codeInvalidKey, codeMisconfigured, codeUnavailable)
+		codes = append(codes, codeMissingKey, codeInvalidKey, codeTooManyRequests, codeMisconfigured, codeUnavailable)
 		if d.forTenants {
 			codes = append(codes, codeSuspended, codeScope, codeRateLimited)
 		} else {

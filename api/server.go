@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -70,6 +71,8 @@ type Limits struct {
 	DropAfter       time.Duration // a WebSocket write that takes longer is given up; 30 s
 	KeyCacheTTL     time.Duration // how long a key's row may be used without asking again; 1 s
 	KeyCacheEntries int           // 10,000
+	UnknownKeyEvery time.Duration // one look for a key that does not exist, by one address, after UnknownKeyBurst at once; 1 s
+	UnknownKeyBurst int           // 60
 	JoinEvery       time.Duration // one request for a join URL, or for a pairing page, from one address, after JoinBurst at once; 1 s
 	JoinBurst       int           // 30
 	JoinCacheTTL    time.Duration // how long an invitation link may be used without asking WhatsApp again; 20 s
@@ -92,6 +95,8 @@ func (l *Limits) withDefaults() Limits {
 		DropAfter:       cmp.Or(l.DropAfter, 30*time.Second),
 		KeyCacheTTL:     cmp.Or(l.KeyCacheTTL, time.Second),
 		KeyCacheEntries: cmp.Or(l.KeyCacheEntries, 10_000),
+		UnknownKeyEvery: cmp.Or(l.UnknownKeyEvery, time.Second),
+		UnknownKeyBurst: cmp.Or(l.UnknownKeyBurst, 60),
 		JoinEvery:       cmp.Or(l.JoinEvery, time.Second),
 		JoinBurst:       cmp.Or(l.JoinBurst, 30),
 		JoinCacheTTL:    cmp.Or(l.JoinCacheTTL, 20*time.Second),
@@ -111,6 +116,7 @@ type Server struct {
 
 	turnstile *turnstile
 	doubts    doubts
+	opened    atomic.Bool // the store has admin keys: they end, but are never deleted
 }
 
 // New builds the server and its two documents. It needs [InstallErrors] to have been called; a mistake in an operation's
