@@ -441,6 +441,9 @@ func problemOf(err error, forTenant bool) *Problem {
 	if refused, ok := errors.AsType[*session.RefusedError](err); ok {
 		return newProblem(codeActionRejected).because("WhatsApp refused with code " + strconv.Itoa(refused.Code) + "; nothing has changed.")
 	}
+	if errors.Is(err, session.ErrNoStateKey) {
+		return stateKeyProblem()
+	}
 	for _, known := range domainErrors() {
 		if errors.Is(err, known.err) {
 			if known.code == codeTenantNotFound && forTenant {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/wafleet/wafleet/session"
 	"github.com/wafleet/wafleet/tenant"
@@ -26,7 +27,8 @@ func registerSync(d *document, sessions Sessions) {
 		description: "Takes the account's groups, the names of its contacts and the settings of its chats (archived, pinned, muted) over from " +
 			"WhatsApp, and counts the chats that are stored then. It is not needed in normal operation: what changes comes by itself. Calls at " +
 			"the same time share one run, which goes on when its callers leave; `/ws` tells how far it has come (`sync.progress`). " +
-			"When WhatsApp is too slow (504), the answer says what is done; that is stored.",
+			"When WhatsApp is too slow (504), or the account was linked a moment ago and its phone has not sent the keys to its settings yet (503), the " +
+			"answer says what is done; that is stored.",
 		problems: []Code{codeGatewayTimeout},
 		response: SyncedChats{Groups: 12, Direct: 45, Total: 57, DurationMs: 2310},
 	}, h.sync)
@@ -61,6 +63,8 @@ func syncProblem(e *session.SyncError) *Problem {
 	p := newProblem(codeGatewayTimeout)
 	if offline, ok := errors.AsType[*session.OfflineError](e.Err); ok {
 		p = offlineProblem(offline)
+	} else if errors.Is(e.Err, session.ErrNoStateKey) {
+		p = stateKeyProblem()
 	} else if errors.Is(e.Err, tenant.ErrUnavailable) || errors.Is(e.Err, tenant.ErrNotFound) {
 		p = newProblem(codeUnavailable)
 	}
@@ -72,4 +76,15 @@ func syncProblem(e *session.SyncError) *Problem {
 		done += "; these are not: " + strings.Join(e.Left, ", ")
 	}
 	return p.because(p.Detail + " " + done + ". Call again to go on.")
+}
+
+// stateKeyWait is how long the phone takes as a rule to share its keys after it was linked.
+const stateKeyWait = 5 * time.Second
+
+// stateKeyProblem says that the account's settings cannot be read yet.
+func stateKeyProblem() *Problem {
+	p := newProblem(codeUnavailable).because("The keys to the account's settings have not come from its phone yet. It sends them soon after it was linked, " +
+		"if it is on and connected to the internet; try again in a while.")
+	p.retryAfter = stateKeyWait
+	return p
 }

@@ -25,8 +25,8 @@ import (
 // version. A collection is fetched from the version that is stored; so the version is stored after what came with it, and
 // whatever ends the node, the connection or the database in between, the same is fetched again.
 
-// errNoStateKey says that the phone has not shared the key to the account's settings yet.
-var errNoStateKey = fmt.Errorf("the phone has not shared the key to the account's settings: %w", tenant.ErrUnavailable)
+// ErrNoStateKey says that the phone has not shared the keys to the account's settings yet, or not all of them. Nothing was done.
+var ErrNoStateKey = fmt.Errorf("the phone has not shared the keys to the account's settings: %w", tenant.ErrUnavailable)
 
 // errStateConflict says that a collection has changed since it was fetched.
 var errStateConflict = errors.New("collection has changed at WhatsApp")
@@ -132,7 +132,7 @@ func (c *conn) readState(name appstate.WAPatchName) {
 	for n := range tries {
 		full := stale(err)
 		err = c.withState(c.ctx, func() error { return c.syncState(c.ctx, name, full, nil) })
-		if err == nil || c.ctx.Err() != nil || errors.Is(err, ErrPanicked) || errors.Is(err, errNoStateKey) || errors.Is(err, appstate.ErrKeyNotFound) {
+		if err == nil || c.ctx.Err() != nil || errors.Is(err, ErrPanicked) || errors.Is(err, ErrNoStateKey) {
 			break
 		}
 		timer := time.NewTimer(jitter(time.Duration(n+1) * 4 * time.Second))
@@ -142,7 +142,8 @@ func (c *conn) readState(name appstate.WAPatchName) {
 			timer.Stop()
 		}
 	}
-	if err != nil && c.ctx.Err() == nil && !errors.Is(err, errNoStateKey) {
+	awaited := errors.Is(err, ErrNoStateKey) && !errors.Is(err, appstate.ErrKeyNotFound) // just linked
+	if err != nil && c.ctx.Err() == nil && !awaited {
 		c.log.Warn("app state could not be fetched", "collection", string(name), "error", redact(err.Error()))
 	}
 }
@@ -162,7 +163,7 @@ func (c *conn) syncState(ctx context.Context, name appstate.WAPatchName, full bo
 	case err != nil:
 		return fmt.Errorf("read app-state key: %w", err)
 	case key == nil:
-		return errNoStateKey
+		return ErrNoStateKey
 	}
 	txn := &stateTxn{store: c.state.store, name: string(name)}
 	fetch, cancel := context.WithTimeout(context.WithValue(ctx, ownFetch{}, txn), stateTimeout)
@@ -171,7 +172,7 @@ func (c *conn) syncState(ctx context.Context, name appstate.WAPatchName, full bo
 	c.state.fault.Store(0)
 	evts, err := inner.FetchAppState(fetch, name, full, false)
 	if err != nil {
-		return fmt.Errorf("fetch: %w", err)
+		return fmt.Errorf("fetch: %w", keyFault(err)) // whatsmeow has asked the phone for the key
 	}
 	if code := c.state.fault.Load(); code != 0 {
 		return fmt.Errorf("fetch: %w with code %d", errStateRefused, code)
@@ -184,6 +185,14 @@ func (c *conn) syncState(ctx context.Context, name appstate.WAPatchName, full bo
 	}
 	c.actor.owed.done(name, mark)
 	return nil
+}
+
+// keyFault marks the error of a key that is not there.
+func keyFault(err error) error {
+	if errors.Is(err, appstate.ErrKeyNotFound) {
+		return fmt.Errorf("%w: %w", ErrNoStateKey, err)
+	}
+	return err
 }
 
 // storeState stores what the events of a collection say.
@@ -290,7 +299,7 @@ func (c *conn) pushState(ctx context.Context, patch appstate.PatchInfo) (err err
 	coder := appstate.NewProcessor(c.dev, clientLog{log: c.log})
 	raw, err := coder.EncodePatch(ctx, key, appstate.HashState{Version: version, Hash: hash}, patch)
 	if err != nil {
-		return fmt.Errorf("encode: %w", err)
+		return fmt.Errorf("encode: %w", keyFault(err))
 	}
 	answer, err := c.cli.DangerousInternals().SendIQ(ctx, whatsmeow.DangerousInfoQuery{ //nolint:staticcheck // the only way to send a query
 		Namespace: "w:sync:app:state", Type: "set", To: types.ServerJID,

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.mau.fi/whatsmeow/store"
+	"go.mau.fi/whatsmeow/types"
 
 	"github.com/wafleet/wafleet/session"
 	"github.com/wafleet/wafleet/session/wasim"
@@ -189,4 +192,82 @@ func TestSynchronizingEndsInTime(t *testing.T) {
 	c.fault(relay.FaultDrop, 0, 0)
 	err = <-done
 	require.ErrorAs(t, err, &offline, "the connection was lost")
+}
+
+// keyless has the phone's keys to the account's settings be late: all of them, or the one that something was written with.
+type keyless struct {
+	session.Devices
+
+	late, lost atomic.Bool
+	asked      atomic.Bool // for a key, so that there is a newest one
+}
+
+func (k *keyless) Load(ctx context.Context, id tenant.ID, jid types.JID) (*store.Device, error) {
+	dev, err := k.Devices.Load(ctx, id, jid)
+	if err == nil {
+		dev.AppStateKeys = &keylessKeys{dev.AppStateKeys, k}
+	}
+	return dev, err
+}
+
+type keylessKeys struct {
+	store.AppStateSyncKeyStore
+
+	of *keyless
+}
+
+func (k *keylessKeys) GetLatestAppStateSyncKeyID(ctx context.Context) ([]byte, error) {
+	if k.of.late.Load() {
+		return nil, nil
+	}
+	return k.AppStateSyncKeyStore.GetLatestAppStateSyncKeyID(ctx)
+}
+
+func (k *keylessKeys) GetAppStateSyncKey(ctx context.Context, id []byte) (*store.AppStateSyncKey, error) {
+	k.of.asked.Store(true)
+	if k.of.lost.Load() {
+		return nil, nil //nolint:nilnil // whatsmeow's way to say that there is none
+	}
+	return k.AppStateSyncKeyStore.GetAppStateSyncKey(ctx, id)
+}
+
+func TestSettingsWaitForTheKeysOfThePhone(t *testing.T) {
+	t.Parallel()
+	for name, missing := range map[string]func(*keyless) *atomic.Bool{
+		"AllOfThem": func(k *keyless) *atomic.Bool { return &k.late },
+		"OneOfThem": func(k *keyless) *atomic.Bool { return &k.lost },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var k *keyless
+			w := newWorld(t, sqlite(), func(w *world) {
+				w.wrapDevices = func(d session.Devices) session.Devices {
+					k = &keyless{Devices: d}
+					missing(k).Store(true)
+					return k
+				}
+			})
+			c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
+			id, err := ana.SendText(within(t), c.phone.Number(), "hello", phone.SendOptions{})
+			require.NoError(t, err)
+			c.message(c.chatID(ana), id, nil)
+			if k.lost.Load() {
+				eventually(t, k.asked.Load)
+			}
+			_, err = w.fleet.SyncChats(within(t), c.ID())
+			require.ErrorIs(t, err, session.ErrNoStateKey)
+			var unfinished *session.SyncError
+			require.ErrorAs(t, err, &unfinished)
+			require.Contains(t, unfinished.Left, "settings")
+			_, err = w.fleet.ChangeChat(within(t), c.ID(), c.chatID(ana), session.ChatChange{Pinned: new(true)})
+			require.ErrorIs(t, err, session.ErrNoStateKey)
+
+			missing(k).Store(false)
+			eventually(t, func() bool {
+				_, err := w.fleet.SyncChats(within(t), c.ID())
+				return err == nil
+			})
+			c.change(c.chatID(ana), session.ChatChange{Pinned: new(true)})
+		})
+	}
 }
