@@ -149,16 +149,20 @@ func TestPairingByQR(t *testing.T) {
 
 	t.Run("RefsExpireOneAfterTheOther", func(t *testing.T) {
 		t.Parallel()
-		s := start(t, relay.Config{QRRefFirst: 100 * time.Millisecond, QRRefNext: time.Second})
+		// As if the companion had come two hours ago: the first refs are over, the last one is not.
+		s := start(t, relay.Config{QRRefFirst: -2 * time.Hour, QRRefNext: time.Hour, PingTimeout: 24 * time.Hour})
 		p := s.online(t, s.primary(t, ""))
 		one := newCreds()
 		r := s.dial(t, one, one.registrationPayload())
 		refs := child(r.expect("iq"), "pair-device").GetChildren()
 		require.Len(t, refs, 6)
-		time.Sleep(1250 * time.Millisecond) // the first ref is taken until the second one is over
 		first, last := string(refs[0].Content.([]byte)), string(refs[5].Content.([]byte))
 		p.fails("404", "item-not-found", "md", "set", pairDevice(first, one.noise.Pub[:], identityFor(t, p.c, *one.ident.Pub, nil)))
 		p.ok("md", "set", pairDevice(last, one.noise.Pub[:], identityFor(t, p.c, *one.ident.Pub, nil)))
+		s.Sweep(time.Now().Add(4 * time.Hour))
+		require.Equal(t, "pair-success", r.expect("iq").GetChildren()[0].Tag)
+		r.idle()
+		s.Sweep(time.Now().Add(6 * time.Hour))
 		r.gone() // with the last ref
 	})
 

@@ -261,14 +261,12 @@ func (r *raw) next() *node {
 func (r *raw) receive() *node {
 	r.t.Helper()
 	select {
-	case n := <-r.in: // also what came before the end
-		return n
-	default:
-	}
-	select {
 	case n := <-r.in:
 		return n
 	case <-r.closed:
+		if len(r.in) > 0 { // it came before the end
+			return <-r.in
+		}
 		require.Fail(r.t, "the connection ended")
 	case <-time.After(patience): //nolint:forbidigo // a deadline
 		require.Fail(r.t, "no stanza came")
