@@ -54,7 +54,7 @@ func TestAnExpiredKeyEndsByItself(t *testing.T) {
 	t.Parallel()
 	n := start(t, func(c *api.Config) { c.Limits.KeyCacheTTL = time.Hour })
 	a := n.account()
-	_, secret, err := a.handle.CreateKey(t.Context(), tenant.NewKey{ExpiresAt: new(time.Now().Add(300 * time.Millisecond))})
+	_, secret, err := a.handle.CreateKey(t.Context(), tenant.NewKey{ExpiresAt: new(time.Now().Add(5 * time.Second))})
 	require.NoError(t, err)
 	a.key = secret.Reveal()
 	a.get("/api/chats").is(200)

@@ -36,7 +36,7 @@ const (
 	bia      = "5511999990002@c.us"
 	group    = "120363000000000001@g.us"
 	// patience is how long a test waits for what must happen.
-	patience = 10 * time.Second
+	patience = time.Minute
 )
 
 // node is a server on a port, over a real SQLite store, with a fleet whose answers the test chooses.

@@ -72,9 +72,7 @@ func TestRequestsUnderWayAreBounded(t *testing.T) {
 	close(hold)
 	(<-done).is(http.StatusOK)
 	go func() { done <- a.get("/api/events?wait=60") }()
-	require.Eventually(t, func() bool {
-		return strings.Contains(string(n.call(http.MethodGet, "/metrics", nil).body), `wafleet_event_streams{tenant="`+string(a.id)+`"} 1`)
-	}, patience, time.Millisecond)
+	a.hasStreams(1)
 	a.get("/api/chats").is(http.StatusOK)
 	a.receive(ana, "M1", "hello")
 	(<-done).is(http.StatusOK)

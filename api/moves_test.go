@@ -219,7 +219,7 @@ func (s slowly) Read(p []byte) (int, error) {
 
 func TestWhoStopsSendingIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
-	n := start(t, func(c *api.Config) { c.Limits.BodyTimeout = 50 * time.Millisecond })
+	n := start(t, func(c *api.Config) { c.Limits.BodyTimeout = time.Second })
 	id, _ := n.furnished(t, "")
 	file := n.export(id, "")
 	n.admin(http.MethodDelete, "/admin/tenants/"+string(id), nil).is(200)

@@ -180,7 +180,7 @@ func TestRequestsThatCannotBeReadAreProblemsToo(t *testing.T) {
 
 func TestABodyThatEndsEarlyIsTheClientsFault(t *testing.T) {
 	t.Parallel()
-	n := start(t, func(c *api.Config) { c.Limits.BodyTimeout = 50 * time.Millisecond })
+	n := start(t, func(c *api.Config) { c.Limits.BodyTimeout = time.Second })
 	a := n.account()
 	head := "POST /api/chats/" + ana + "/messages HTTP/1.1\r\nHost: x\r\nX-API-Key: " + a.key + "\r\nContent-Type: application/json\r\n"
 	n.raw(t, head+"Content-Length: 100\r\n\r\n{\"message\"").problem(408, "REQUEST_TIMEOUT", "REQUEST_TIMEOUT")

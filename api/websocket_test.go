@@ -299,53 +299,56 @@ func TestAnExpiredKeyClosesItsStreams(t *testing.T) {
 
 func TestAReaderTooSlowIsToldToComeBack(t *testing.T) {
 	t.Parallel()
-	n := start(t, func(c *api.Config) { c.Limits.SlowAfter = 100 * time.Millisecond })
-	a := n.account()
+	a := start(t, func(c *api.Config) { c.Limits.SlowAfter = time.Millisecond }).account()
 	s := a.dial("/ws", nil)
-	// More than the buffers of the connection hold.
-	text := strings.Repeat("a", tenant.MaxTextLength)
-	for i := range 200 {
-		a.receive(ana, fmt.Sprintf("M%d", i), text)
-	}
-	hold := time.NewTimer(500 * time.Millisecond) // the reader does nothing
-	<-hold.C
+	a.flood() // meanwhile the reader does nothing
 	s.closedWith(1013)
 }
 
 func TestAReaderThatNeverReadsIsCutOff(t *testing.T) {
 	t.Parallel()
-	n := start(t, func(c *api.Config) {
-		c.Limits.SlowAfter, c.Limits.DropAfter = 100*time.Millisecond, 300*time.Millisecond
-	})
-	a := n.account()
+	a := start(t, notWaiting).account()
 	a.dial("/ws", nil)
+	a.flood()
+	a.hasStreams(0)
+}
+
+// notWaiting lets a server soon give up a client that does not read.
+func notWaiting(c *api.Config) {
+	c.Limits.SlowAfter, c.Limits.DropAfter = 100*time.Millisecond, 300*time.Millisecond
+}
+
+// flood receives more than the buffers of a connection hold.
+func (a *account) flood() {
+	a.t.Helper()
 	text := strings.Repeat("a", tenant.MaxTextLength)
 	for i := range 200 {
 		a.receive(ana, fmt.Sprintf("M%d", i), text)
 	}
-	require.Eventually(t, func() bool {
-		return strings.Contains(string(n.call(http.MethodGet, "/metrics", nil).body), fmt.Sprintf(`wafleet_event_streams{tenant="%s"} 0`, a.id))
-	}, patience, 20*time.Millisecond)
+}
+
+// hasStreams waits until so many streams of the tenant's events are open.
+func (a *account) hasStreams(count int) {
+	a.t.Helper()
+	want := fmt.Sprintf(`wafleet_event_streams{tenant="%s"} %d`, a.id, count)
+	require.Eventually(a.t, func() bool {
+		return strings.Contains(string(a.call(http.MethodGet, "/metrics", nil).body), want)
+	}, patience, 10*time.Millisecond)
 }
 
 func TestAClientThatAnswersNoPingIsCutOff(t *testing.T) {
 	t.Parallel()
-	n := start(t, func(c *api.Config) {
-		c.Limits.PingEvery, c.Limits.PongWithin = 30*time.Millisecond, 50*time.Millisecond
-	})
-	a := n.account()
+	a := start(t, func(c *api.Config) {
+		c.Limits.PingEvery, c.Limits.PongWithin = 30*time.Millisecond, 5*time.Second
+	}).account()
 	alive := a.dial("/ws", nil)
 	alive.next()
-	go func() { _, _ = alive.read() }() // reading answers pings
-	silent := a.dial("/ws", nil)
-	_ = silent // never reads
-	streams := func(count int) bool {
-		return strings.Contains(string(n.call(http.MethodGet, "/metrics", nil).body), fmt.Sprintf(`wafleet_event_streams{tenant="%s"} %d`, a.id, count))
-	}
-	require.Eventually(t, func() bool { return streams(1) }, patience, 10*time.Millisecond)
-	hold := time.NewTimer(300 * time.Millisecond)
-	<-hold.C
-	require.True(t, streams(1), "who answers stays")
+	got := make(chan error, 1)
+	go func() { _, err := alive.read(); got <- err }() // reading answers pings
+	a.dial("/ws", nil)                                 // never reads
+	a.hasStreams(1)
+	a.receive(ana, "M1", "hello")
+	require.NoError(t, <-got, "who answers stays")
 }
 
 func TestStreamsAreBounded(t *testing.T) {
@@ -370,9 +373,7 @@ func TestTheServerSaysGoodbye(t *testing.T) {
 	s.next()
 	polled := make(chan int, 1)
 	go func() { polled <- a.get("/api/events?wait=60").status }()
-	require.Eventually(t, func() bool {
-		return strings.Contains(string(n.call(http.MethodGet, "/metrics", nil).body), fmt.Sprintf(`wafleet_event_streams{tenant="%s"} 2`, a.id))
-	}, patience, 10*time.Millisecond)
+	a.hasStreams(2)
 	closed := make(chan error, 1)
 	go func() {
 		_, err := s.read()
