@@ -373,7 +373,7 @@ func TestNoSettingIsLostWhileTheStoreIsAway(t *testing.T) {
 				t.Helper()
 				a := &away{fits: setsChat, met: make(chan struct{}, 1)}
 				w := newWorld(t, engine, slowly, func(w *world) {
-					w.pace.StoreBlocked = 200 * time.Millisecond
+					w.pace.StoreBlocked = time.Second
 					w.wrap = a.wrap
 				})
 				c, ana, chat := w.known(wasim.PhoneConfig{})

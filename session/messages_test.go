@@ -221,7 +221,7 @@ func TestGivesUpTheConnectionWhenTheStoreIsAwayTooLong(t *testing.T) {
 	t.Parallel()
 	var away atomic.Bool
 	w := newWorld(t, sqlite(), slowly, func(w *world) {
-		w.pace.StoreBlocked = 200 * time.Millisecond
+		w.pace.StoreBlocked = time.Second
 		w.wrap = func(s tenant.Store) tenant.Store {
 			return &between{s, func(h tenant.Handle, ctx context.Context, changes []tenant.Change) (tenant.Result, error) {
 				if _, put := putting(changes); put && away.Load() {

@@ -70,9 +70,10 @@ func TestAKeyGoesOnFromWhereItsMessageIs(t *testing.T) {
 	t.Parallel()
 	eachEngine(t, func(t *testing.T, engine tenanttest.Engine) {
 		t.Helper()
-		w := newWorld(t, engine, func(w *world) { w.pace.SendTimeout = 2 * time.Second })
+		w := newWorld(t, engine)
 		c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
 		c.send(c.chatID(ana), "warm")
+		w.anew(func(p *session.Pace) { p.SendTimeout = 700 * time.Millisecond }, c)
 		c.fault(relay.FaultStall, 0, 0) // the line is dead, and nobody knows
 		_, err := c.once(within(t), "key", c.chatID(ana), "late")
 		var unanswered *session.UnansweredError
@@ -91,6 +92,7 @@ func TestAKeyGoesOnFromWhereItsMessageIs(t *testing.T) {
 		_, err = c.once(within(t), "key", c.chatID(ana), "other")
 		require.ErrorIs(t, err, session.ErrKeyReused)
 
+		w.anew(func(p *session.Pace) { p.SendTimeout = 0 })
 		_, err = w.fleet.Connect(within(t), c.ID())
 		require.NoError(t, err)
 		c.until(session.Online)

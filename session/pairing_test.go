@@ -75,7 +75,7 @@ func TestPairingEndsWhenCancelledAndCanBeginAgain(t *testing.T) {
 func TestPairingShowsTheNextCodeAndEndsInTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sqlite(), func(w *world) {
-		w.pace.QRFirst, w.pace.QRNext, w.pace.PairTimeout = 500*time.Millisecond, 500*time.Millisecond, 2*time.Second
+		w.pace.QRFirst, w.pace.QRNext, w.pace.PairTimeout = 100*time.Millisecond, time.Hour, 8*time.Second
 	})
 	c := w.tenant()
 	view, err := w.fleet.StartPairing(within(t), c.ID())
@@ -141,7 +141,7 @@ func TestHistoryOutlivesItsConnection(t *testing.T) {
 	var away, waits atomic.Bool
 	away.Store(true)
 	w := newWorld(t, sqlite(), func(w *world) {
-		w.pace.StoreBlocked = 200 * time.Millisecond
+		w.pace.StoreBlocked = time.Second
 		w.wrap = func(s tenant.Store) tenant.Store {
 			return &between{s, func(h tenant.Handle, ctx context.Context, changes []tenant.Change) (tenant.Result, error) {
 				if _, put := putting(changes); put && away.Load() {

@@ -220,7 +220,7 @@ func TestASessionGoesOnWhileItsMessagesAreBeingStored(t *testing.T) {
 
 func TestWhatCannotBeStoredIsNotAcknowledgedNorIsWhatFollows(t *testing.T) {
 	t.Parallel()
-	f := newFlood(t, sqlite(), slowly, func(w *world) { w.pace.StoreBlocked = 200 * time.Millisecond })
+	f := newFlood(t, sqlite(), slowly, func(w *world) { w.pace.StoreBlocked = time.Second })
 	f.noted(t, texts(10)...)
 	f.failing(func([]string) error { return tenant.ErrUnavailable })
 	f.open()
