@@ -371,7 +371,7 @@ func (wt *waitTest) run(t *testing.T) {
 // Deadlines: long is one that no test waits for, short one that a working connection keeps, also on a busy machine.
 const (
 	long  = 10 * time.Minute
-	short = 3 * time.Second
+	short = 8 * time.Second
 )
 
 // allOf are deadlines that are all the same.

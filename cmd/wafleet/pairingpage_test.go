@@ -193,7 +193,7 @@ func TestAShopkeeperLinksByCodeOnAPhone(t *testing.T) {
 
 func TestAShopkeeperIsToldWhyItDoesNotWork(t *testing.T) {
 	t.Parallel()
-	w := newPairingWorld(t, session.Pace{PairTimeout: 8 * time.Second})
+	w := newPairingWorld(t, session.Pace{PairTimeout: 20 * time.Second})
 	chromium := browser(t)
 	c := w.unpaired("Shop")
 	p := smallDark.tab(t, chromium)

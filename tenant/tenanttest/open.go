@@ -82,7 +82,7 @@ func postgresURL(tb testing.TB, server string) string {
 	name := "wafleet_test_" + strings.ToLower(rand.Text())
 	onServer(tb.Context(), tb, server, "CREATE DATABASE "+name)
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), time.Minute)
 		defer cancel()
 		onServer(ctx, tb, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
 	})
