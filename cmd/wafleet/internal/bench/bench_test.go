@@ -61,29 +61,48 @@ func members(t *testing.T, report any) map[string]any {
 	return m
 }
 
-// engines are the databases to measure on.
-func engines(t *testing.T) map[string]string {
+// eachEngine measures on every database there is. Nothing may be left behind.
+func eachEngine(t *testing.T, test func(t *testing.T, engine string, o bench.Options)) {
 	t.Helper()
 	list := map[string]string{"SQLite": "sqlite"}
 	if server := os.Getenv("TEST_DATABASE_URL"); server != "" {
 		list["PostgreSQL"] = server
 	}
-	return list
+	for engine, database := range list {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			o := small(t)
+			o.Database, o.Profile = database, t.TempDir()
+			test(t, engine, o)
+			requireEmpty(t, o.Folder)
+		})
+	}
+}
+
+// requireTable says that a report, printed for people, has these words.
+func requireTable(t *testing.T, report interface{ WriteTable(w io.Writer) error }, words string) {
+	t.Helper()
+	var table bytes.Buffer
+	require.NoError(t, report.WriteTable(&table))
+	require.Contains(t, table.String(), words)
+	t.Log(table.String())
+}
+
+func requireProfiles(t *testing.T, folder string, n int, which string) {
+	t.Helper()
+	profiles, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	require.Len(t, profiles, n, which)
 }
 
 func TestIdle(t *testing.T) {
 	t.Parallel()
-	for engine, database := range engines(t) {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			o := small(t)
-			o.Database = database
-			report, err := bench.Idle(t.Context(), bench.IdleOptions{Options: o, Settle: 100 * time.Millisecond})
-			require.NoError(t, err)
-			checkIdle(t, engine, &report)
-			requireEmpty(t, o.Folder)
-		})
-	}
+	eachEngine(t, func(t *testing.T, engine string, o bench.Options) {
+		t.Helper()
+		report, err := bench.Idle(t.Context(), bench.IdleOptions{Options: o, Settle: 100 * time.Millisecond})
+		require.NoError(t, err)
+		checkIdle(t, engine, &report)
+	})
 }
 
 func checkIdle(t *testing.T, engine string, report *bench.IdleReport) {
@@ -100,28 +119,18 @@ func checkIdle(t *testing.T, engine string, report *bench.IdleReport) {
 		require.Positive(t, v.OnlineMS, v.Name)
 	}
 	require.Positive(t, report.Ratio.LiveHeap)
-	var table bytes.Buffer
-	require.NoError(t, report.WriteTable(&table))
-	require.Contains(t, table.String(), "ratio")
-	t.Log(table.String())
+	requireTable(t, report, "ratio")
 }
 
 func TestInbound(t *testing.T) {
 	t.Parallel()
-	for engine, database := range engines(t) {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			o := small(t)
-			o.Database, o.Profile = database, t.TempDir()
-			report, err := bench.Inbound(t.Context(), bench.InboundOptions{Options: o, Messages: 100})
-			require.NoError(t, err)
-			checkInbound(t, engine, &report)
-			requireEmpty(t, o.Folder)
-			profiles, err := os.ReadDir(o.Profile)
-			require.NoError(t, err)
-			require.Len(t, profiles, 9, "CPU and heap of three variants, CPU of the simulator beside each")
-		})
-	}
+	eachEngine(t, func(t *testing.T, engine string, o bench.Options) {
+		t.Helper()
+		report, err := bench.Inbound(t.Context(), bench.InboundOptions{Options: o, Messages: 100})
+		require.NoError(t, err)
+		checkInbound(t, engine, &report)
+		requireProfiles(t, o.Profile, 9, "CPU and heap of three variants, CPU of the simulator beside each")
+	})
 }
 
 func checkInbound(t *testing.T, engine string, report *bench.InboundReport) {
@@ -143,10 +152,7 @@ func checkInbound(t *testing.T, engine string, report *bench.InboundReport) {
 	commits := report.Variants[2].Commits
 	require.NotNil(t, commits)
 	require.Positive(t, commits.Transactions)
-	var table bytes.Buffer
-	require.NoError(t, report.WriteTable(&table))
-	require.Contains(t, table.String(), "messages/s")
-	t.Log(table.String())
+	requireTable(t, report, "messages/s")
 }
 
 func TestOptions(t *testing.T) {

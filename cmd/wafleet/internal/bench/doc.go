@@ -120,6 +120,9 @@ type run struct {
 }
 
 func begin(o Options) (*run, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp(o.Folder, "wafleet-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("temporary folder: %w", err)
@@ -129,7 +132,7 @@ func begin(o Options) (*run, error) {
 
 func (r *run) end() error { return os.RemoveAll(r.dir) }
 
-// simulate starts a simulator of its own for each measurement: what the one before has left in it would slow the next.
+// simulate starts a simulator.
 func (r *run) simulate(ctx context.Context) (err error) {
 	if r.sim, err = spawn(ctx, r.Command, roleSimulator, r.Progress); err != nil {
 		return err

@@ -56,9 +56,6 @@ type IdleRatio struct {
 
 // Idle measures the memory of sessions that are online and have nothing to do.
 func Idle(ctx context.Context, o IdleOptions) (report IdleReport, err error) {
-	if err = o.validate(); err != nil {
-		return report, err
-	}
 	r, err := begin(o.Options)
 	if err != nil {
 		return report, err
@@ -70,8 +67,8 @@ func Idle(ctx context.Context, o IdleOptions) (report IdleReport, err error) {
 		Machine: machine(), Promise: idlePromise,
 		Reference: "bare whatsmeow clients on whatsmeow's sqlstore, same engine and settings, same run",
 	}
-	report.Variants, err = inRounds(r.Rounds, []Variant{Bare, Fleet},
-		func(v Variant, place int) (IdleVariant, error) { return r.idle(ctx, v, place, o.Settle) },
+	report.Variants, err = inVariants(ctx, r, []Variant{Bare, Fleet},
+		func(p *prepared, _ int) (IdleVariant, error) { return r.idle(ctx, p, o.Settle) },
 		func(m IdleVariant) float64 { return m.PerSession.RSS })
 	if err != nil {
 		return report, err
@@ -93,24 +90,15 @@ func ratio(a, b float64) float64 {
 	return a / b
 }
 
-func (r *run) idle(ctx context.Context, v Variant, place int, settle time.Duration) (m IdleVariant, err error) {
-	m.Name = v
-	if err = r.simulate(ctx); err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, r.sim.close()) }()
-	p, err := r.prepare(ctx, v, place)
-	if err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, p.close()) }()
+func (r *run) idle(ctx context.Context, p *prepared, settle time.Duration) (m IdleVariant, err error) {
+	m.Name = p.plan.Variant
 	if err = p.call(ctx, startTimeout, doStart, p.plan, nil); err != nil {
 		return m, err
 	}
 	if err = p.call(ctx, measureTimeout, doMemory, true, &m.Before); err != nil {
 		return m, err
 	}
-	r.say("%s: connecting", v)
+	r.say("%s: connecting", m.Name)
 	started := time.Now()
 	if err = p.call(ctx, r.sessionsTimeout(), doConnect, nil, nil); err != nil {
 		return m, err
@@ -122,7 +110,7 @@ func (r *run) idle(ctx context.Context, v Variant, place int, settle time.Durati
 	if err = p.call(ctx, measureTimeout, doMemory, false, &m.Connected); err != nil {
 		return m, err
 	}
-	r.say("%s: all online, waiting %v", v, settle)
+	r.say("%s: all online, waiting %v", m.Name, settle)
 	if err = pause(ctx, settle); err != nil {
 		return m, err
 	}
@@ -132,16 +120,24 @@ func (r *run) idle(ctx context.Context, v Variant, place int, settle time.Durati
 	if err = p.call(ctx, measureTimeout, doMemory, true, &m.Collected); err != nil {
 		return m, err
 	}
-	var active int
-	if err = r.askSimulator(ctx, measureTimeout, doActive, nil, &active); err != nil {
+	if err = r.stillOnline(ctx); err != nil {
 		return m, err
-	}
-	if active != r.Sessions {
-		return m, fmt.Errorf("%w: %d of %d sessions are online after the wait", ErrCounts, active, r.Sessions)
 	}
 	m.PerSession = m.Collected.minus(m.Before, r.Sessions)
 	m.PerSessionSettled = m.Settled.minus(m.Before, r.Sessions)
 	return m, p.call(ctx, measureTimeout, doCounts, nil, nil)
+}
+
+// stillOnline sees that all sessions are there after the wait.
+func (r *run) stillOnline(ctx context.Context) error {
+	var active int
+	if err := r.askSimulator(ctx, measureTimeout, doActive, nil, &active); err != nil {
+		return err
+	}
+	if active != r.Sessions {
+		return fmt.Errorf("%w: %d of %d sessions are online after the wait", ErrCounts, active, r.Sessions)
+	}
+	return nil
 }
 
 // ErrCounts means that a variant did not do what was to be measured.

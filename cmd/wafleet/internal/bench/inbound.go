@@ -69,18 +69,15 @@ type InboundRatio struct {
 // Inbound measures how fast messages that were queued for offline devices are taken in. It fails with [ErrCounts] unless each
 // was acknowledged once and stored once, and none had to be asked for again.
 func Inbound(ctx context.Context, o InboundOptions) (report InboundReport, err error) {
-	if err = o.validate(); err != nil {
-		return report, err
-	}
 	if o.Messages < o.Sessions || o.Messages > maxMessages {
 		return report, fmt.Errorf("%w: messages must be at least one per session and at most %d", ErrOptions, maxMessages)
-	}
-	if o.Groups {
-		o.Messages -= o.Messages % o.Sessions // each message goes to all members
 	}
 	r, err := begin(o.Options)
 	if err != nil {
 		return report, err
+	}
+	if o.Groups {
+		o.Messages -= o.Messages % o.Sessions // each message goes to all members
 	}
 	defer func() { err = errors.Join(err, r.end()) }()
 	report = InboundReport{
@@ -88,10 +85,8 @@ func Inbound(ctx context.Context, o InboundOptions) (report InboundReport, err e
 		Reference: "bare whatsmeow clients with SynchronousAck and EnableDecryptedEventBuffer, same run: on whatsmeow's sqlstore with the " +
 			"same engine and settings (bare), and on Go maps (bare-memory: the limit, nothing is stored)",
 	}
-	report.Variants, err = inRounds(r.Rounds, []Variant{BareMemory, Bare, Fleet},
-		func(v Variant, place int) (InboundVariant, error) {
-			return r.inbound(ctx, v, place, o)
-		},
+	report.Variants, err = inVariants(ctx, r, []Variant{BareMemory, Bare, Fleet},
+		func(p *prepared, _ int) (InboundVariant, error) { return r.inbound(ctx, p, o) },
 		func(m InboundVariant) float64 { return m.PerSecond })
 	if err != nil {
 		return report, err
@@ -106,18 +101,9 @@ func Inbound(ctx context.Context, o InboundOptions) (report InboundReport, err e
 	return report, nil
 }
 
-func (r *run) inbound(ctx context.Context, v Variant, place int, o InboundOptions) (m InboundVariant, err error) {
-	messages := o.Messages
+func (r *run) inbound(ctx context.Context, p *prepared, o InboundOptions) (m InboundVariant, err error) {
+	v, messages := p.plan.Variant, o.Messages
 	m.Name = v
-	if err = r.simulate(ctx); err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, r.sim.close()) }()
-	p, err := r.prepare(ctx, v, place)
-	if err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, p.close()) }()
 	r.say("%s: queueing %d messages", v, messages)
 	work := r.sessionsTimeout() + time.Duration(messages)*perMessage
 	err = r.askSimulator(ctx, work, doFill, fillArgs{First: p.plan.First, Count: r.Sessions, Messages: messages, Groups: o.Groups}, nil)

@@ -78,9 +78,6 @@ type NoisyTenant struct {
 // Neighbours measures what a tenant notices of another that asks for a hundred times its limit.
 func Neighbours(ctx context.Context, o NeighboursOptions) (report NeighboursReport, err error) {
 	o.Sessions = 2
-	if err = o.validate(); err != nil {
-		return report, err
-	}
 	if o.Limit < 1 || o.Limit > maxNeighbourLimit || o.Phase <= 0 {
 		return report, fmt.Errorf("%w: limit must be 1 to %d, phase more than 0", ErrOptions, maxNeighbourLimit)
 	}

@@ -40,15 +40,7 @@ type nodeWorker struct {
 func (n *nodeWorker) do(ctx context.Context, req request, _ func(string)) (any, error) {
 	switch {
 	case req.Do == doMemory:
-		force, err := arguments[bool](req)
-		if err != nil {
-			return nil, err
-		}
-		m := readMemory(force)
-		if !force {
-			return m, nil
-		}
-		return m, n.profile.heap()
+		return n.profile.memory(req)
 	case req.Do == doServe && n.stop == nil:
 		plan, err := arguments[nodePlan](req)
 		if err != nil {

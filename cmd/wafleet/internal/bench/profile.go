@@ -70,3 +70,16 @@ func (p *profiler) heap() (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return pprof.WriteHeapProfile(f)
 }
+
+// memory answers doMemory. What is live is written when it was collected.
+func (p *profiler) memory(req request) (any, error) {
+	force, err := arguments[bool](req)
+	if err != nil {
+		return nil, err
+	}
+	m := readMemory(force)
+	if !force {
+		return m, nil
+	}
+	return m, p.heap()
+}

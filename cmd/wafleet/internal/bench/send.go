@@ -65,9 +65,6 @@ type sender interface {
 // Send measures how long a message takes from the call to the return, that is until WhatsApp has acknowledged it: POST …/messages of the
 // fleet's API over loopback, beside SendMessage of a bare client.
 func Send(ctx context.Context, o SendOptions) (report SendReport, err error) {
-	if err = o.validate(); err != nil {
-		return report, err
-	}
 	if o.Sessions != 1 || o.Messages < 1 || o.Messages > maxMessages {
 		return report, fmt.Errorf("%w: one session, and 1 to %d messages", ErrOptions, maxMessages)
 	}
@@ -81,8 +78,8 @@ func Send(ctx context.Context, o SendOptions) (report SendReport, err error) {
 		Promise:   sendPromise,
 		Reference: "SendMessage of a bare whatsmeow client, same run: on whatsmeow's sqlstore with the same engine and settings (bare), and on Go maps (bare-memory)",
 	}
-	report.Variants, err = inRounds(r.Rounds, []Variant{BareMemory, Bare, Fleet},
-		func(v Variant, place int) (SendVariant, error) { return r.send(ctx, v, place, o.Messages) },
+	report.Variants, err = inVariants(ctx, r, []Variant{BareMemory, Bare, Fleet},
+		func(p *prepared, _ int) (SendVariant, error) { return r.send(ctx, p, o.Messages) },
 		func(m SendVariant) float64 { return m.Latency.P50MS })
 	if err != nil {
 		return report, err
@@ -92,17 +89,8 @@ func Send(ctx context.Context, o SendOptions) (report SendReport, err error) {
 	return report, nil
 }
 
-func (r *run) send(ctx context.Context, v Variant, place, messages int) (m SendVariant, err error) {
-	m.Name = v
-	if err = r.simulate(ctx); err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, r.sim.close()) }()
-	p, err := r.prepare(ctx, v, place)
-	if err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, p.close()) }()
+func (r *run) send(ctx context.Context, p *prepared, messages int) (m SendVariant, err error) {
+	m.Name = p.plan.Variant
 	args := sendArgs{Messages: messages}
 	if err = r.askSimulator(ctx, startTimeout, doCorrespondent, nil, &args.To); err != nil {
 		return m, err
@@ -116,7 +104,7 @@ func (r *run) send(ctx context.Context, v Variant, place, messages int) (m SendV
 	if err = r.askSimulator(ctx, r.sessionsTimeout(), doWaitOnline, r.Sessions, nil); err != nil {
 		return m, err
 	}
-	r.say("%s: sending", v)
+	r.say("%s: sending", m.Name)
 	var taken []time.Duration
 	if err = p.call(ctx, startTimeout+time.Duration(messages)*perMessage, doSend, args, &taken); err != nil {
 		return m, err

@@ -88,9 +88,6 @@ const (
 
 // Startup measures how a whole node comes online with all its sessions, beside bare clients.
 func Startup(ctx context.Context, o StartupOptions) (report StartupReport, err error) {
-	if err = o.validate(); err != nil {
-		return report, err
-	}
 	if o.Connects < 0 || o.Connects > maxSessions || o.Settle < 0 {
 		return report, fmt.Errorf("%w: connects in a second must be 0 to %d, and the wait not below 0", ErrOptions, maxSessions)
 	}
@@ -104,8 +101,8 @@ func Startup(ctx context.Context, o StartupOptions) (report StartupReport, err e
 		Connects: o.Connects, Machine: machine(),
 		Reference: "bare whatsmeow clients on whatsmeow's sqlstore, same engine and settings, as many at a time, same run",
 	}
-	report.Variants, err = inRounds(r.Rounds, []Variant{Bare, Node}, func(v Variant, place int) (StartupVariant, error) {
-		return r.startup(ctx, v, place, &o)
+	report.Variants, err = inVariants(ctx, r, []Variant{Bare, Node}, func(p *prepared, place int) (StartupVariant, error) {
+		return r.startup(ctx, p, place, &o)
 	}, func(m StartupVariant) float64 { return float64(m.OnlineMS) })
 	if err != nil {
 		return report, err
@@ -118,28 +115,16 @@ func Startup(ctx context.Context, o StartupOptions) (report StartupReport, err e
 	return report, nil
 }
 
-func (r *run) startup(ctx context.Context, v Variant, place int, o *StartupOptions) (m StartupVariant, err error) {
-	m.Name = v
-	if err = r.simulate(ctx); err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, r.sim.close()) }()
-	if v == Node {
+func (r *run) startup(ctx context.Context, p *prepared, place int, o *StartupOptions) (m StartupVariant, err error) {
+	m.Name = p.plan.Variant
+	start := r.startBare
+	if m.Name == Node {
 		if m.Before, err = r.emptyNode(ctx, place); err != nil {
 			return m, err
 		}
+		start = r.startNode
 	}
-	p, err := r.prepare(ctx, v, place)
-	if err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, p.close()) }()
-	if v == Node {
-		err = r.startNode(ctx, p, o, &m)
-	} else {
-		err = r.startBare(ctx, p, o, &m)
-	}
-	if err != nil {
+	if err = start(ctx, p, o, &m); err != nil {
 		return m, err
 	}
 	m.PerSecond = ratio(float64(r.Sessions), float64(m.OnlineMS)/1000)
@@ -206,14 +191,7 @@ func (r *run) settle(ctx context.Context, wait time.Duration, look func(force bo
 	if err := look(true, &m.Collected); err != nil {
 		return err
 	}
-	var active int
-	if err := r.askSimulator(ctx, measureTimeout, doActive, nil, &active); err != nil {
-		return err
-	}
-	if active != r.Sessions {
-		return fmt.Errorf("%w: %d of %d sessions are online after the wait", ErrCounts, active, r.Sessions)
-	}
-	return nil
+	return r.stillOnline(ctx)
 }
 
 // startNode starts a node whose tenants have devices, and ends it.

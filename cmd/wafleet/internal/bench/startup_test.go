@@ -1,9 +1,7 @@
 package bench_test
 
 import (
-	"bytes"
 	"io"
-	"os"
 	"testing"
 	"time"
 
@@ -14,35 +12,25 @@ import (
 
 func TestStartup(t *testing.T) {
 	t.Parallel()
-	for engine, database := range engines(t) {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			o := small(t)
-			o.Database, o.Profile = database, t.TempDir()
-			report, err := bench.Startup(t.Context(), bench.StartupOptions{Options: o, Settle: 100 * time.Millisecond})
-			require.NoError(t, err)
-			m := members(t, report)
-			require.Equal(t, "fleet", m["benchmark"])
-			require.Equal(t, engine, m["engine"])
-			require.EqualValues(t, 20, m["sessions"])
-			require.Contains(t, m["reference"], "bare whatsmeow")
-			require.Len(t, report.Variants, 2)
-			for _, v := range report.Variants {
-				require.Positive(t, v.OnlineMS, v.Name)
-				require.Positive(t, v.PerSecond, v.Name)
-				require.GreaterOrEqual(t, v.PerSession.Goroutines, 4.0, "%s: whatsmeow itself runs four", v.Name)
-			}
-			checkStartedNode(t, &report.Variants[1])
-			var table bytes.Buffer
-			require.NoError(t, report.WriteTable(&table))
-			require.Contains(t, table.String(), "group commit")
-			t.Log(table.String())
-			requireEmpty(t, o.Folder)
-			profiles, err := os.ReadDir(o.Profile)
-			require.NoError(t, err)
-			require.Len(t, profiles, 6, "CPU and heap of the clients, of the node, and of the empty one")
-		})
-	}
+	eachEngine(t, func(t *testing.T, engine string, o bench.Options) {
+		t.Helper()
+		report, err := bench.Startup(t.Context(), bench.StartupOptions{Options: o, Settle: 100 * time.Millisecond})
+		require.NoError(t, err)
+		m := members(t, report)
+		require.Equal(t, "fleet", m["benchmark"])
+		require.Equal(t, engine, m["engine"])
+		require.EqualValues(t, 20, m["sessions"])
+		require.Contains(t, m["reference"], "bare whatsmeow")
+		require.Len(t, report.Variants, 2)
+		for _, v := range report.Variants {
+			require.Positive(t, v.OnlineMS, v.Name)
+			require.Positive(t, v.PerSecond, v.Name)
+			require.GreaterOrEqual(t, v.PerSession.Goroutines, 4.0, "%s: whatsmeow itself runs four", v.Name)
+		}
+		checkStartedNode(t, &report.Variants[1])
+		requireTable(t, &report, "group commit")
+		requireProfiles(t, o.Profile, 6, "CPU and heap of the clients, of the node, and of the empty one")
+	})
 }
 
 func checkStartedNode(t *testing.T, v *bench.StartupVariant) {

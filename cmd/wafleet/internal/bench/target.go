@@ -93,15 +93,7 @@ func (t *target) do(ctx context.Context, req request, say func(string)) (any, er
 	case doStart:
 		return struct{}{}, t.with(req, func() error { return t.variant.start(ctx) })
 	case doMemory:
-		force, err := arguments[bool](req)
-		if err != nil {
-			return nil, err
-		}
-		m := readMemory(force)
-		if !force {
-			return m, nil
-		}
-		return m, t.profile.heap()
+		return t.profile.memory(req)
 	case doConnect:
 		t.busy = processorTime()
 		if err := t.profile.begin(); err != nil {

@@ -63,9 +63,6 @@ type TenantsOperation struct {
 // Tenants measures what an operator does with few and with many tenants.
 func Tenants(ctx context.Context, o TenantsOptions) (report TenantsReport, err error) {
 	o.Sessions = 1
-	if err = o.validate(); err != nil {
-		return report, err
-	}
 	if o.Requests < 1 || o.Requests > maxLooks || len(o.Tenants) == 0 {
 		return report, fmt.Errorf("%w: 1 to %d requests, and at least one number of tenants", ErrOptions, maxLooks)
 	}

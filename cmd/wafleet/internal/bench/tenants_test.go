@@ -1,7 +1,6 @@
 package bench_test
 
 import (
-	"bytes"
 	"io"
 	"testing"
 
@@ -12,28 +11,20 @@ import (
 
 func TestTenants(t *testing.T) {
 	t.Parallel()
-	for engine, database := range engines(t) {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			o := small(t)
-			o.Database = database
-			report, err := bench.Tenants(t.Context(), bench.TenantsOptions{Options: o, Tenants: []int{3, 12}, Requests: 10})
-			require.NoError(t, err)
-			m := members(t, report)
-			require.Equal(t, "tenants", m["benchmark"])
-			require.Equal(t, engine, m["engine"])
-			require.Equal(t, "3 tenants, same run", m["reference"])
-			require.Len(t, report.Sizes, 2)
-			for i, tenants := range []int{3, 12} {
-				checkTenants(t, tenants, &report.Sizes[i])
-			}
-			var table bytes.Buffer
-			require.NoError(t, report.WriteTable(&table))
-			require.Contains(t, table.String(), "search by name")
-			t.Log(table.String())
-			requireEmpty(t, o.Folder)
-		})
-	}
+	eachEngine(t, func(t *testing.T, engine string, o bench.Options) {
+		t.Helper()
+		report, err := bench.Tenants(t.Context(), bench.TenantsOptions{Options: o, Tenants: []int{3, 12}, Requests: 10})
+		require.NoError(t, err)
+		m := members(t, report)
+		require.Equal(t, "tenants", m["benchmark"])
+		require.Equal(t, engine, m["engine"])
+		require.Equal(t, "3 tenants, same run", m["reference"])
+		require.Len(t, report.Sizes, 2)
+		for i, tenants := range []int{3, 12} {
+			checkTenants(t, tenants, &report.Sizes[i])
+		}
+		requireTable(t, &report, "search by name")
+	})
 }
 
 func checkTenants(t *testing.T, tenants int, size *bench.TenantsSize) {

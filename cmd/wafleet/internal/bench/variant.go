@@ -84,6 +84,24 @@ func (r *run) askSimulator(ctx context.Context, timeout time.Duration, do string
 	return r.sim.call(ctx, do, args, result)
 }
 
+// inVariants is inRounds with a simulator of its own for each measurement: what the one before has left in it would slow the next.
+func inVariants[T any](
+	ctx context.Context, r *run, variants []Variant, measure func(p *prepared, place int) (T, error), key func(T) float64,
+) ([]T, error) {
+	return inRounds(r.Rounds, variants, func(v Variant, place int) (m T, err error) {
+		if err = r.simulate(ctx); err != nil {
+			return m, err
+		}
+		defer func() { err = errors.Join(err, r.sim.close()) }()
+		p, err := r.prepare(ctx, v, place)
+		if err != nil {
+			return m, err
+		}
+		defer func() { err = errors.Join(err, p.close()) }()
+		return measure(p, place)
+	}, key)
+}
+
 // inRounds measures all variants as often as was asked for, in turns, so that what slows the machine for a while slows all. It
 // returns of each variant the measurement that is the median by key.
 func inRounds[V, T any](rounds int, variants []V, measure func(v V, place int) (T, error), key func(T) float64) ([]T, error) {
