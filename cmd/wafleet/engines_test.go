@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -16,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/wafleet/wafleet/tenant"
+	"github.com/wafleet/wafleet/tenant/tenanttest"
 )
 
 // engines are the databases that a node runs on. Each call of database makes an empty one that goes with the test.
@@ -26,35 +25,12 @@ func engines() map[string]func(t *testing.T) string {
 
 func sqliteDatabase(t *testing.T) string {
 	t.Helper()
-	return "sqlite:" + filepath.Join(t.TempDir(), "wafleet.db")
+	return tenanttest.SQLiteURL(t)
 }
 
 func postgresDatabase(t *testing.T) string {
 	t.Helper()
-	server := os.Getenv("TEST_DATABASE_URL")
-	if server == "" {
-		t.Skip("TEST_DATABASE_URL is not set; make test sets it")
-	}
-	name := "e2e_" + string(tenant.NewID())
-	execute(t, server, "CREATE DATABASE "+name)
-	t.Cleanup(func() { execute(t, server, "DROP DATABASE "+name+" WITH (FORCE)") })
-	u, err := url.Parse(server)
-	require.NoError(t, err)
-	u.Path = "/" + name
-	return u.String()
-}
-
-func execute(t *testing.T, server, statement string) {
-	t.Helper()
-	ctx := t.Context()
-	if ctx.Err() != nil { // in Cleanup
-		ctx = testContext()
-	}
-	conn, err := pgx.Connect(ctx, server)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close(ctx) }()
-	_, err = conn.Exec(ctx, statement)
-	require.NoError(t, err)
+	return tenanttest.Postgres(t).URL(t)
 }
 
 // wire is a TCP proxy in front of a PostgreSQL server, which can be cut and mended.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wafleet/wafleet/api"
 	"github.com/wafleet/wafleet/cmd/wafleet/internal/adminapi"
+	"github.com/wafleet/wafleet/cmd/wafleet/internal/node"
 	"github.com/wafleet/wafleet/cmd/wafleet/internal/sealed"
 	"github.com/wafleet/wafleet/tenant"
 )
@@ -114,16 +115,7 @@ func newFile(path string, write func(io.Writer) error) (err error) {
 	if err = os.Link(f.Name(), path); err != nil { // a rename would replace a file that has come meanwhile
 		return fmt.Errorf("name the file: %w", err)
 	}
-	return errors.Join(os.Remove(f.Name()), syncFolder(dir))
-}
-
-// syncFolder makes the names in a folder durable.
-func syncFolder(dir string) error {
-	f, err := os.Open(filepath.Clean(dir))
-	if err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return errors.Join(os.Remove(f.Name()), node.SyncFolder(dir))
 }
 
 type importCmd struct {

@@ -113,7 +113,7 @@ func TestTwoNamesOfOneFileAreOneDatabase(t *testing.T) {
 
 func TestANodeThatWasCutOff(t *testing.T) {
 	t.Parallel()
-	engine := postgres(t)
+	engine := tenanttest.Postgres(t)
 
 	t.Run("AndNobodyCame", func(t *testing.T) {
 		t.Parallel()

@@ -45,18 +45,6 @@ func journalOf(t *testing.T, h tenant.Handle) int {
 	return len(all)
 }
 
-// postgres returns the engine, or skips the test where there is none.
-func postgres(t *testing.T) tenanttest.Engine {
-	t.Helper()
-	for _, engine := range tenanttest.Engines() {
-		if engine.Name == "PostgreSQL" {
-			return engine
-		}
-	}
-	t.Skip("no PostgreSQL: " + tenanttest.DatabaseURLVariable + " is not set")
-	panic("unreachable")
-}
-
 func TestTwoWritersOfOneTenant(t *testing.T) {
 	t.Parallel()
 	for _, engine := range tenanttest.Engines() {
@@ -386,7 +374,7 @@ func TestBadURLs(t *testing.T) {
 
 func TestPostgresGoneAndBack(t *testing.T) {
 	t.Parallel()
-	between, url := newProxy(t, postgres(t).URL(t))
+	between, url := newProxy(t, tenanttest.Postgres(t).URL(t))
 	store := tenanttest.Open(t, tenantsql.Config{URL: url})
 	h := tenanttest.NewTenant(t, store)
 	_, err := h.Commit(t.Context(), message("before"))
@@ -415,7 +403,7 @@ func TestPostgresGoneAndBack(t *testing.T) {
 
 func TestPostgresTerminatesConnections(t *testing.T) {
 	t.Parallel()
-	url := postgres(t).URL(t)
+	url := tenanttest.Postgres(t).URL(t)
 	store := tenanttest.Open(t, tenantsql.Config{URL: url})
 	h := tenanttest.NewTenant(t, store)
 	var group errgroup.Group
@@ -453,7 +441,7 @@ func TestPostgresTerminatesConnections(t *testing.T) {
 
 func TestLostAnswerToCommitDoublesNothing(t *testing.T) {
 	t.Parallel()
-	between, url := newProxy(t, postgres(t).URL(t))
+	between, url := newProxy(t, tenanttest.Postgres(t).URL(t))
 	store := tenanttest.Open(t, tenantsql.Config{URL: url})
 	h := tenanttest.NewTenant(t, store)
 	for n := range 5 {
@@ -516,7 +504,7 @@ func queued(t *testing.T, store *tenantsql.Store, n int) {
 // TestWhatCannotBeWrittenIsBlamedOnWhoeverWantedIt, and not on who comes next in the same transaction.
 func TestWhatCannotBeWrittenIsBlamedOnWhoeverWantedIt(t *testing.T) {
 	t.Parallel()
-	store := postgres(t).Open(t) // SQLite's rows have room for anything
+	store := tenanttest.Postgres(t).Open(t) // SQLite's rows have room for anything
 	culprit, other := tenanttest.NewTenant(t, store), tenanttest.NewTenant(t, store)
 	begun, release := hold(t, store)
 	<-begun

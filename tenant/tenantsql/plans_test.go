@@ -24,7 +24,7 @@ func TestMessagesAreLookedUpByTheirKeys(t *testing.T) {
 	t.Parallel()
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		url := postgres(t).URL(t)
+		url := tenanttest.Postgres(t).URL(t)
 		tenanttest.Open(t, tenantsql.Config{URL: url})
 		pool, err := sql.Open("pgx", url)
 		require.NoError(t, err)

@@ -192,10 +192,7 @@ func pieces[T any](doing, text, tuple, between string, items []T, values func(T)
 // last key filling the rest.
 func lookUps[K any](doing, text string, keys []K, values func(K) []any, read func(dbutil.Scannable) error) (all []statement) {
 	for chunk := range slices.Chunk(keys, maxTuples) {
-		size := 1
-		for size < len(chunk) {
-			size *= 2
-		}
+		size := powerOfTwo(len(chunk))
 		var args []any
 		for i := range size {
 			args = append(args, values(chunk[min(i, len(chunk)-1)])...)

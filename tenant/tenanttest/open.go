@@ -47,6 +47,16 @@ func Engines() []Engine {
 	return engines
 }
 
+// Postgres is the engine of that name. Without one the test is skipped.
+func Postgres(tb testing.TB) Engine {
+	tb.Helper()
+	engines := Engines()
+	if len(engines) == 1 {
+		tb.Skip("no PostgreSQL: " + DatabaseURLVariable + " is not set; make test sets it")
+	}
+	return engines[1]
+}
+
 // OpenSQLite returns a migrated store on a new SQLite file.
 func OpenSQLite(tb testing.TB) *tenantsql.Store {
 	tb.Helper()

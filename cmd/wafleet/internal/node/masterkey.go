@@ -91,9 +91,14 @@ func keepMasterKey(path, key string) error {
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return errors.Join(err, os.Remove(path))
 	}
-	folder, err := os.Open(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
+}
+
+// SyncFolder makes the names in a folder durable.
+func SyncFolder(dir string) error {
+	f, err := os.Open(filepath.Clean(dir))
 	if err != nil {
-		return err
+		return fmt.Errorf("sync folder: %w", err)
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return errors.Join(f.Sync(), f.Close())
 }
