@@ -22,8 +22,8 @@ import (
 func (w *world) operate(code int, args ...string) (stdout, stderr string) {
 	w.t.Helper()
 	p := start(w.t, []string{"WAFLEET_URL=" + w.base, "WAFLEET_ADMIN_KEY=" + adminKey}, append([]string{"admin"}, args...)...)
-	require.Equal(w.t, code, p.wait(), "%v: %s", args, p.errors())
-	return p.out(), p.errors()
+	require.Equal(w.t, code, p.Exit(), "%v: %s", args, p.Errors())
+	return p.Out(), p.Errors()
 }
 
 func TestAdminCommands(t *testing.T) {
@@ -54,8 +54,8 @@ func TestAdminCommands(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
 	require.NoError(t, os.WriteFile(file, []byte(adminKey+"\n"), 0o600))
 	p := start(t, nil, "admin", "--url", w.base, "--admin-key-file", file, "session", "show", string(made.ID))
-	require.Equal(t, exitOK, p.wait(), p.errors())
-	require.Contains(t, p.out(), string(session.Unpaired))
+	require.Equal(t, exitOK, p.Exit(), p.Errors())
+	require.Contains(t, p.Out(), string(session.Unpaired))
 	_, problem = w.operate(exitFault, "session", "connect", string(made.ID))
 	require.Contains(t, problem, "pair one first")
 
@@ -77,8 +77,8 @@ func TestPairsFromTheTerminal(t *testing.T) {
 		qr := p.shown("QR ")
 		_, err := c.Scan(t.Context(), qr)
 		require.NoError(t, err)
-		require.Equal(t, exitOK, p.wait(), p.errors())
-		require.Contains(t, p.out(), c.Number())
+		require.Equal(t, exitOK, p.Exit(), p.Errors())
+		require.Contains(t, p.Out(), c.Number())
 		c.online()
 	})
 	t.Run("ByCode", func(t *testing.T) {
@@ -88,36 +88,36 @@ func TestPairsFromTheTerminal(t *testing.T) {
 		code := p.shown("    ")
 		_, err := c.Link(t.Context(), code)
 		require.NoError(t, err)
-		require.Equal(t, exitOK, p.wait(), p.errors())
+		require.Equal(t, exitOK, p.Exit(), p.Errors())
 		c.online()
 	})
 	t.Run("ByAProgram", func(t *testing.T) {
 		t.Parallel()
 		c := w.unpaired("Shop")
 		p := start(t, env, "admin", "pair", c.id, "--phone", c.Number(), "--no-wait")
-		require.Equal(t, exitOK, p.wait(), p.errors())
-		require.Regexp(t, `^\S{4}-\S{4}\n$`, p.out())
-		_, err := c.Link(t.Context(), strings.TrimSpace(p.out()))
+		require.Equal(t, exitOK, p.Exit(), p.Errors())
+		require.Regexp(t, `^\S{4}-\S{4}\n$`, p.Out())
+		_, err := c.Link(t.Context(), strings.TrimSpace(p.Out()))
 		require.NoError(t, err)
 		c.online()
 		p = start(t, env, "admin", "pair", w.unpaired("Bar").id, "--no-wait")
-		require.Equal(t, exitOK, p.wait(), p.errors())
-		require.Regexp(t, `^\S*2@\S+\n$`, p.out())
+		require.Equal(t, exitOK, p.Exit(), p.Errors())
+		require.Regexp(t, `^\S*2@\S+\n$`, p.Out())
 	})
 	t.Run("Cancelled", func(t *testing.T) {
 		t.Parallel()
 		c := w.unpaired("Shop")
 		p := start(t, env, "admin", "pair", c.id)
 		p.shown("QR ")
-		require.Equal(t, exitFault, p.term())
-		require.Contains(t, p.errors(), "cancelled")
+		require.Equal(t, exitFault, p.Term())
+		require.Contains(t, p.Errors(), "cancelled")
 	})
 	t.Run("PairedAlready", func(t *testing.T) {
 		t.Parallel()
 		c := w.customer("Shop")
 		p := start(t, env, "admin", "pair", c.id)
-		require.Equal(t, exitFault, p.wait())
-		require.Contains(t, p.errors(), "409")
+		require.Equal(t, exitFault, p.Exit())
+		require.Contains(t, p.Errors(), "409")
 	})
 }
 
@@ -126,7 +126,7 @@ func (p *process) shown(prefix string) string {
 	p.t.Helper()
 	var found string
 	until(p.t, "a line "+prefix, func() bool {
-		for line := range strings.Lines(p.errors()) {
+		for line := range strings.Lines(p.Errors()) {
 			if rest, ok := strings.CutPrefix(line, prefix); ok && strings.HasSuffix(line, "\n") {
 				found = strings.TrimSpace(rest)
 				return found != ""

@@ -29,7 +29,7 @@ func TestANodeGoesOnFromABackup(t *testing.T) {
 	require.Equal(t, exitFault, code)
 	require.Contains(t, errs, "is there already")
 
-	require.Equal(t, exitOK, w.node.term())
+	require.Equal(t, exitOK, w.node.Term())
 	w.url = "sqlite:" + copied
 	w.start()
 	shop.connect()
@@ -65,7 +65,7 @@ func TestANodeGoesOnFromADump(t *testing.T) {
 	ana.got("before")
 	dump := filepath.Join(t.TempDir(), "wafleet.dump")
 	tool(t, "pg_dump", "--format=custom", "--file="+dump, database)
-	require.Equal(t, exitOK, w.node.term())
+	require.Equal(t, exitOK, w.node.Term())
 	tool(t, "pg_restore", "--no-owner", "--exit-on-error", "--dbname="+restored, dump)
 	w.url = restored
 	w.start()

@@ -17,7 +17,7 @@ func TestBenchmarksReport(t *testing.T) {
 		{"bench", "send", "--messages=5", "--json"},
 	} {
 		p := start(t, nil, args...)
-		require.Equal(t, exitOK, p.wait(), p.errors())
+		require.Equal(t, exitOK, p.Exit(), p.Errors())
 		var report struct {
 			Benchmark string           `json:"benchmark"`
 			Engine    string           `json:"engine"`
@@ -25,7 +25,7 @@ func TestBenchmarksReport(t *testing.T) {
 			Variants  []map[string]any `json:"variants"`
 			Reference string           `json:"reference"`
 		}
-		require.NoError(t, json.Unmarshal([]byte(p.out()), &report), p.out())
+		require.NoError(t, json.Unmarshal([]byte(p.Out()), &report), p.Out())
 		require.Equal(t, args[1], report.Benchmark)
 		require.Equal(t, "SQLite", report.Engine)
 		require.Equal(t, map[bool]int{true: 1, false: 5}[args[1] == "send"], report.Sessions)
@@ -38,7 +38,7 @@ func TestBenchmarksReport(t *testing.T) {
 func TestBenchmarksOfScaleReport(t *testing.T) {
 	t.Parallel()
 	p := start(t, nil, "bench", "fleet", "--tenants=5", "--settle=10ms", "--connects-per-second=100", "--json")
-	require.Equal(t, exitOK, p.wait(), p.errors())
+	require.Equal(t, exitOK, p.Exit(), p.Errors())
 	var fleet struct {
 		Benchmark string           `json:"benchmark"`
 		Sessions  int              `json:"sessions"`
@@ -46,7 +46,7 @@ func TestBenchmarksOfScaleReport(t *testing.T) {
 		Variants  []map[string]any `json:"variants"`
 		Reference string           `json:"reference"`
 	}
-	require.NoError(t, json.Unmarshal([]byte(p.out()), &fleet), p.out())
+	require.NoError(t, json.Unmarshal([]byte(p.Out()), &fleet), p.Out())
 	require.Equal(t, "fleet", fleet.Benchmark)
 	require.Equal(t, 5, fleet.Sessions)
 	require.InDelta(t, 100, fleet.Connects, 0)
@@ -55,13 +55,13 @@ func TestBenchmarksOfScaleReport(t *testing.T) {
 	require.NotEmpty(t, fleet.Reference)
 
 	p = start(t, nil, "bench", "tenants", "--tenants=2,6", "--requests=2", "--json")
-	require.Equal(t, exitOK, p.wait(), p.errors())
+	require.Equal(t, exitOK, p.Exit(), p.Errors())
 	var tenants struct {
 		Benchmark string           `json:"benchmark"`
 		Sizes     []map[string]any `json:"sizes"`
 		Reference string           `json:"reference"`
 	}
-	require.NoError(t, json.Unmarshal([]byte(p.out()), &tenants), p.out())
+	require.NoError(t, json.Unmarshal([]byte(p.Out()), &tenants), p.Out())
 	require.Equal(t, "tenants", tenants.Benchmark)
 	require.Len(t, tenants.Sizes, 2)
 	require.InDelta(t, 6, tenants.Sizes[1]["tenants"], 0)

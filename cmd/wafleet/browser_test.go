@@ -23,6 +23,8 @@ import (
 	"github.com/makiuchi-d/gozxing"
 	"github.com/makiuchi-d/gozxing/qrcode"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wafleet/wafleet/cmd/wafleet/internal/programtest"
 )
 
 // browser starts a Chromium of its own, which ends with the test.
@@ -133,7 +135,7 @@ func (b *tab) shows(name string) {
 	err := chromedp.Run(b.ctx, chromedp.Poll(fmt.Sprintf(`document.querySelector("main") && document.querySelector("main").dataset.name === %q`, name),
 		nil, chromedp.WithPollingTimeout(patience), chromedp.WithPollingInterval(50*time.Millisecond)))
 	_ = chromedp.Run(b.ctx, chromedp.OuterHTML("main", &now))
-	require.NoError(b.t, err, "the page does not show %q but %s", name, tail(now))
+	require.NoError(b.t, err, "the page does not show %q but %s", name, programtest.Tail(now))
 }
 
 // text is what an element says.

@@ -102,7 +102,7 @@ func TestKilledAtAnyMomentLosesNoSetting(t *testing.T) {
 				case <-newTimeout(t, patience):
 					require.FailNow(t, "the node was not told")
 				}
-				w.node.kill()
+				w.node.Kill()
 				require.NoError(t, <-done)
 				w.launch()
 				c.connect()

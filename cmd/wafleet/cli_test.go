@@ -68,8 +68,8 @@ func TestADatabaseThatIsNotThereIsOneSentence(t *testing.T) {
 		"sqlite:" + filepath.Join(missing, "x.db"): "there is no folder " + missing,
 	} {
 		p := start(t, nil, "serve", "--listen=127.0.0.1:0", "--database="+database)
-		require.Equal(t, exitFault, p.wait(), p.errors())
-		errs := p.errors()
+		require.Equal(t, exitFault, p.Exit(), p.Errors())
+		errs := p.Errors()
 		require.Contains(t, errs, want)
 		sentence := errs[strings.LastIndex(errs, "wafleet: "):]
 		require.Equal(t, 1, strings.Count(sentence, "\n"), sentence)

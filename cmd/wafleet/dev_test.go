@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/wafleet/wafleet/cmd/wafleet/internal/programtest"
 	"github.com/wafleet/wafleet/tenant"
 )
 
@@ -20,7 +21,7 @@ const devEnd = "Ctrl-C ends it."
 func startDev(t *testing.T, data string) (p *process, printed string) {
 	t.Helper()
 	p = start(t, nil, "dev", "--data", data, "--listen", "127.0.0.1:0", "--sim-listen", "127.0.0.1:0", "--log-format", "json")
-	return p, p.printed(devEnd)
+	return p, p.Printed(devEnd)
 }
 
 // shell runs a line as a user's shell would.
@@ -57,15 +58,7 @@ func readDevEnv(t *testing.T, data string) map[string]string {
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
-	raw, err := os.ReadFile(path)
-	require.NoError(t, err)
-	values := make(map[string]string)
-	for line := range strings.Lines(string(raw)) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(name, "#") {
-			values[name] = value
-		}
-	}
-	return values
+	return programtest.ReadEnv(t, path)
 }
 
 func TestWhatDevPrintsWorksAsPrinted(t *testing.T) {
@@ -123,7 +116,7 @@ func TestWhatDevPrintsWorksAsPrinted(t *testing.T) {
 	for _, page := range []string{"/docs", "/admin/docs", "/openapi.json", "/metrics"} {
 		newClient(t, values["WAFLEET_URL"], nil).call(http.StatusOK, http.MethodGet, page, "")
 	}
-	require.Zero(t, p.term(), p.errors())
+	require.Zero(t, p.Term(), p.Errors())
 }
 
 func TestDevGoesOnWhereItStopped(t *testing.T) {
@@ -149,7 +142,7 @@ func TestDevGoesOnWhereItStopped(t *testing.T) {
 	until(t, "Bruno answers in the group", func() bool { return inGroup(shop) == 1+brunosAnswer })
 	const history, sent, answered = 2, 1, 1
 	until(t, "Ana answers", func() bool { return count(shop) == history+sent+answered })
-	first.kill() // the hardest way to stop
+	first.Kill() // the hardest way to stop
 
 	second, _ := startDev(t, data)
 	after := readDevEnv(t, data)
@@ -171,16 +164,16 @@ func TestDevGoesOnWhereItStopped(t *testing.T) {
 		}
 		return true
 	})
-	require.Zero(t, second.term(), second.errors())
-	require.Contains(t, second.out(), "\nstopped; what was stored is in "+data+"\n")
-	require.NotContains(t, second.errors(), "simulated WhatsApp", "that is nothing to warn of here")
+	require.Zero(t, second.Term(), second.Errors())
+	require.Contains(t, second.Out(), "\nstopped; what was stored is in "+data+"\n")
+	require.NotContains(t, second.Errors(), "simulated WhatsApp", "that is nothing to warn of here")
 }
 
 func TestSimulatorAlone(t *testing.T) {
 	t.Parallel()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	p := start(t, nil, "sim", "--listen", "127.0.0.1:0", "--ca-file", ca, "--log-format", "json")
-	out := p.printed("curl -s ")
+	out := p.Printed("curl -s ")
 	for line := range strings.Lines(out) {
 		if _, command, ok := strings.Cut(line, "curl "); ok {
 			require.Contains(t, shell(t, "curl "+command), "noiseRootKey")
@@ -190,5 +183,5 @@ func TestSimulatorAlone(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(raw), "BEGIN CERTIFICATE")
 	require.Contains(t, out, "wss://127.0.0.1:")
-	require.Zero(t, p.term())
+	require.Zero(t, p.Term())
 }

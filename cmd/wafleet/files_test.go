@@ -81,7 +81,7 @@ func (c *customer) download(m *tenant.Message) (hash string, size int64) {
 // memory is the node's resident memory in bytes: now, and at its peak.
 func (p *process) memory() (now, peak int64) {
 	p.t.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
 	require.NoError(p.t, err)
 	for line := range strings.Lines(string(raw)) {
 		name, value, _ := strings.Cut(line, ":")
@@ -99,7 +99,7 @@ func (p *process) memory() (now, peak int64) {
 // forget makes the peak start anew from now.
 func (p *process) forget() {
 	p.t.Helper()
-	require.NoError(p.t, os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0o600))
+	require.NoError(p.t, os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.Cmd.Process.Pid), []byte("5"), 0o600))
 }
 
 // maxGrowth is how much memory a file of 100 MB may take, in bytes.
@@ -168,7 +168,7 @@ func TestFilesSurviveARestart(t *testing.T) {
 			in := feed.received("May")
 			require.Equal(t, "invoice.pdf", in.Media.FileName)
 			out, hash := c.upload(ana.chatID(), 5000, "image/jpeg", "a picture")
-			w.node.kill()
+			w.node.Kill()
 			w.start()
 			c.connect()
 			c.online()

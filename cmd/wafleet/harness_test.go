@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -12,8 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wafleet/wafleet/cmd/wafleet/internal/node"
+	"github.com/wafleet/wafleet/cmd/wafleet/internal/programtest"
 )
 
 // asProgram makes the test binary be wafleet: tests start it as a process of its own, which can be killed.
@@ -53,53 +50,31 @@ func installed(t *testing.T, name string) string {
 
 // process is a running wafleet.
 type process struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended and both streams are read
+	*programtest.Process
+
+	t *testing.T
 	// loses says that another node takes the database, which no node may say that it was not done to.
 	loses bool
-
-	mu     sync.Mutex
-	grew   chan struct{} // closed and made anew whenever out or err grow
-	stdout bytes.Buffer
-	stderr bytes.Buffer
 }
 
 // databaseTaken is what a node says whose database another has taken.
 const databaseTaken = "another node has taken the database"
 
-// masterKey is what tests encrypt by, unless they say otherwise.
-const masterKey = "d2FmbGVldCB0ZXN0cyBlbmNyeXB0IGJ5IHRoaXMga2U="
-
 // start starts wafleet with these arguments and no environment but env. It is killed when the test ends.
 func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, done: make(chan struct{}), grew: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], args...)
-	p.cmd.Env = append([]string{asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GORACE=exitcode=0", "WAFLEET_MASTER_KEY=" + masterKey}, env...)
-	stdout, err := p.cmd.StdoutPipe()
-	require.NoError(t, err)
-	stderr, err := p.cmd.StderrPipe()
-	require.NoError(t, err)
-	require.NoError(t, p.cmd.Start())
-	var streams sync.WaitGroup
-	streams.Go(func() { p.read(stdout, &p.stdout) })
-	streams.Go(func() { p.read(stderr, &p.stderr) })
-	go func() { // ends with the process, which Cleanup kills and waits for
-		streams.Wait()
-		_ = p.cmd.Wait()
-		close(p.done)
-	}()
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append([]string{
+		asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GORACE=exitcode=0", "WAFLEET_MASTER_KEY=" + programtest.MasterKey,
+	}, env...)
+	p := &process{t: t, Process: programtest.Start(t, patience, cmd)}
 	t.Cleanup(func() {
-		p.kill()
-		for _, race := range races(p.errors()) {
+		p.Kill()
+		for _, race := range races(p.Errors()) {
 			t.Error(race)
 		}
-		if !p.loses && strings.Contains(p.errors(), databaseTaken) {
+		if !p.loses && strings.Contains(p.Errors(), databaseTaken) {
 			t.Error("a node says that its database was taken, which nobody did")
-		}
-		if t.Failed() {
-			t.Logf("wafleet %s\nstdout:\n%s\nstderr:\n%s", strings.Join(args, " "), tail(p.out()), tail(p.errors()))
 		}
 	})
 	return p
@@ -127,118 +102,12 @@ func races(stderr string) []string {
 	return list
 }
 
-func tail(s string) string {
-	const most = 16 << 10
-	if len(s) > most {
-		return "…" + s[len(s)-most:]
-	}
-	return s
-}
-
-func (p *process) read(r io.Reader, into *bytes.Buffer) {
-	lines := bufio.NewReader(r)
-	for {
-		line, err := lines.ReadBytes('\n')
-		p.mu.Lock()
-		into.Write(line)
-		close(p.grew)
-		p.grew = make(chan struct{})
-		p.mu.Unlock()
-		if err != nil {
-			return
-		}
-	}
-}
-
-func (p *process) out() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.stdout.String()
-}
-
-func (p *process) errors() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.stderr.String()
-}
-
-// kill ends the process as kill -9 does, and waits for the end.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.done
-}
-
-// term asks the process to stop and returns its exit code.
-func (p *process) term() int {
-	p.t.Helper()
-	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGTERM))
-	return p.wait()
-}
-
-// wait waits for the end of the process and returns its exit code.
-func (p *process) wait() int {
-	p.t.Helper()
-	select {
-	case <-p.done:
-		return p.cmd.ProcessState.ExitCode()
-	case <-p.t.Context().Done():
-	case <-newTimeout(p.t, patience):
-	}
-	require.FailNow(p.t, "the process does not end")
-	return 0
-}
-
 // newTimeout is a channel that is closed after d. Its timer ends with the test.
 func newTimeout(t *testing.T, d time.Duration) <-chan struct{} {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx.Done()
-}
-
-// logged waits for a log record with that message and returns it.
-func (p *process) logged(message string) map[string]any {
-	p.t.Helper()
-	late := newTimeout(p.t, patience)
-	for {
-		p.mu.Lock()
-		text, grew := p.stderr.String(), p.grew
-		p.mu.Unlock()
-		for line := range strings.Lines(text) {
-			record := make(map[string]any)
-			if json.Unmarshal([]byte(line), &record) == nil && record["msg"] == message {
-				return record
-			}
-		}
-		select {
-		case <-grew:
-		case <-p.done:
-			require.FailNow(p.t, "the process ended before it logged "+message, tail(p.errors()))
-		case <-late:
-			require.FailNow(p.t, "no log record "+message)
-		}
-	}
-}
-
-// printed waits until stdout holds text, and returns all of stdout.
-func (p *process) printed(text string) string {
-	p.t.Helper()
-	late := newTimeout(p.t, patience)
-	for {
-		p.mu.Lock()
-		out, grew := p.stdout.String(), p.grew
-		p.mu.Unlock()
-		if strings.Contains(out, text) {
-			return out
-		}
-		select {
-		case <-grew:
-		case <-p.done:
-			require.FailNow(p.t, "the process ended before it printed "+text, tail(p.errors()))
-		case <-late:
-			require.FailNow(p.t, "not printed: "+text)
-		}
-	}
 }
 
 // answer is what an HTTP call got.
@@ -266,14 +135,7 @@ type client struct {
 
 func newClient(t *testing.T, base string, header map[string]string) *client {
 	t.Helper()
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // net/http's own promise
-	transport.MaxIdleConnsPerHost = 32
-	t.Cleanup(transport.CloseIdleConnections)
-	return &client{t: t, base: base, header: header, http: &http.Client{
-		Transport:     transport,
-		Timeout:       patience,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &client{t: t, base: base, header: header, http: programtest.Client(t, patience)}
 }
 
 // try makes a call; body is JSON text, or empty for none. Safe for concurrent use.

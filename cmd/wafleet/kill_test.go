@@ -17,7 +17,7 @@ func TestKilledAtAnyMomentLosesNothingAndDoublesNothing(t *testing.T) {
 			l, random := newLoad(t, database(t), *faultTenants), chance(t)
 			for range *faultKills {
 				l.struck(1 + random.Int64N(int64(20**faultTenants)))
-				l.w.node.kill()
+				l.w.node.Kill()
 				l.gather()
 				l.w.launch()
 				l.moved()

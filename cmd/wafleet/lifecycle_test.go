@@ -21,9 +21,9 @@ func TestStopsGentlyAndComesBackWithoutPairing(t *testing.T) {
 	ana.send(c.person, "before")
 	feed.received("before")
 
-	require.Zero(t, w.node.term())
+	require.Zero(t, w.node.Term())
 	require.Equal(t, websocket.StatusGoingAway, feed.closedWith())
-	require.Contains(t, w.node.errors(), `"msg":"drained"`)
+	require.Contains(t, w.node.Errors(), `"msg":"drained"`)
 
 	ana.send(c.person, "while it was away")
 	w.start()
@@ -47,12 +47,12 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	go func() {
 		_, _ = c.api.try(http.MethodPost, "/api/chats/"+string(ana.chatID())+"/messages", textBody("hi"))
 	}()
-	require.NoError(t, w.node.cmd.Process.Signal(os.Interrupt))
-	w.node.logged("draining")
+	require.NoError(t, w.node.Cmd.Process.Signal(os.Interrupt))
+	w.node.Logged("draining")
 	until(t, "the process is gone", func() bool {
-		_ = w.node.cmd.Process.Signal(os.Interrupt)
+		_ = w.node.Cmd.Process.Signal(os.Interrupt)
 		select {
-		case <-w.node.done:
+		case <-w.node.Done:
 			return true
 		default:
 			return false
@@ -115,12 +115,12 @@ func TestFaultsAtStartAreSentences(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, nil, test.args...)
-			require.Equal(t, test.code, p.wait())
+			require.Equal(t, test.code, p.Exit())
 			for _, text := range test.says {
-				require.Contains(t, p.errors(), text)
+				require.Contains(t, p.Errors(), text)
 			}
-			require.NotContains(t, p.errors(), "hunter2")
-			require.NotContains(t, p.errors(), "goroutine ")
+			require.NotContains(t, p.Errors(), "hunter2")
+			require.NotContains(t, p.Errors(), "goroutine ")
 		})
 	}
 }

@@ -60,7 +60,7 @@ func TestLimitsHoldFromTheOutside(t *testing.T) {
 			c.text(friend.chatID(), "wrote first")
 			other.text(bruno.chatID(), "another tenant")
 
-			w.node.kill()
+			w.node.Kill()
 			w.start()
 			c.connect()
 			c.online()
@@ -76,7 +76,7 @@ func TestLimitsHoldFromTheOutside(t *testing.T) {
 				return info.ReachoutLock != nil
 			})
 			require.True(t, end.Equal(info.ReachoutLock.Until))
-			w.node.kill()
+			w.node.Kill()
 			w.start()
 			c.connect()
 			c.online()
@@ -115,7 +115,7 @@ func TestAKillNeitherLosesNorDoublesWhatADayHasTaken(t *testing.T) {
 				}
 				timer := time.NewTimer(time.Duration(rand.IntN(150)) * time.Millisecond)
 				<-timer.C
-				w.node.kill()
+				w.node.Kill()
 				sending.Wait()
 				w.start()
 				c.connect()

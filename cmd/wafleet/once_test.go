@@ -130,7 +130,7 @@ func (c *customer) killInSend(text, path string, to *person, point int) (stored 
 			_, _ = c.api.try(http.MethodGet, path+"?limit=1", "")
 		}
 	}
-	c.w.node.kill()
+	c.w.node.Kill()
 	sending.Wait()
 	return stored
 }

@@ -16,14 +16,14 @@ func TestASecondNodeOnADatabaseSaysSoAndStops(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, database(t))
 			second := start(t, []string{"WAFLEET_DATABASE=" + w.url}, "serve", "--listen", "127.0.0.1:0", "--log-format", "json")
-			require.Equal(t, exitFault, second.wait())
+			require.Equal(t, exitFault, second.Exit())
 			host, err := os.Hostname()
 			require.NoError(t, err)
-			require.Contains(t, second.errors(), fmt.Sprintf("another node (%s, process %d) runs on this database since ", host, w.node.cmd.Process.Pid))
-			require.Contains(t, second.errors(), "stop it first")
+			require.Contains(t, second.Errors(), fmt.Sprintf("another node (%s, process %d) runs on this database since ", host, w.node.Cmd.Process.Pid))
+			require.Contains(t, second.Errors(), "stop it first")
 			w.admin.call(http.StatusOK, http.MethodGet, "/readyz", "")
 
-			w.node.kill()
+			w.node.Kill()
 			w.start() // the lock has gone with the process
 		})
 	}
@@ -42,8 +42,8 @@ func TestANodeWhoseDatabaseWasTakenStopsByItself(t *testing.T) {
 	w.url = database
 	w.start()
 	wire.set(false)
-	require.Equal(t, exitFault, first.wait())
-	require.Contains(t, first.errors(), databaseTaken)
+	require.Equal(t, exitFault, first.Exit())
+	require.Contains(t, first.Errors(), databaseTaken)
 	c.connect()
 	c.online()
 }

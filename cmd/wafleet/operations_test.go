@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/wafleet/wafleet/cmd/wafleet/internal/programtest"
 	"github.com/wafleet/wafleet/session/wasim/phone"
 )
 
@@ -27,7 +28,7 @@ func (c called) check(t *testing.T, o *operation, caller *client, what, path, bo
 	t.Helper()
 	got, err := caller.try(o.method, path, body)
 	require.NoError(t, err, "%s, %s", o.OperationID, what)
-	where := fmt.Sprintf("%s, %s: %s %s: %s", o.OperationID, what, o.method, path, tail(got.String()))
+	where := fmt.Sprintf("%s, %s: %s %s: %s", o.OperationID, what, o.method, path, programtest.Tail(got.String()))
 	require.True(t, o.documented(got.status), "status is not documented: %s", where)
 	require.NotEqual(t, http.StatusInternalServerError, got.status, where)
 	require.NotContains(t, string(got.body), "goroutine ", where)

@@ -47,6 +47,6 @@ func TestFaultsOfPostgreSQL(t *testing.T) {
 		some()
 		l.settle(fault.name)
 		t.Logf("%s: all is well after %s", fault.name, time.Since(began).Round(time.Millisecond))
-		require.NotContains(t, l.w.node.errors(), databaseTaken)
+		require.NotContains(t, l.w.node.Errors(), databaseTaken)
 	}
 }

@@ -68,7 +68,7 @@ func (w *world) launch(args ...string) {
 		"WAFLEET_CONNECTS_PER_SECOND=1000", "WAFLEET_CONNECT_BURST=1000",
 		"WAFLEET_REQUESTS_PER_SECOND=0", // tests ask faster than any customer
 	}, slices.Concat([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json"}, w.args, args)...)
-	address, ok := w.node.logged("serving")["address"].(string)
+	address, ok := w.node.Logged("serving")["address"].(string)
 	require.True(w.t, ok)
 	w.base = "http://" + address
 	w.admin = newClient(w.t, w.base, map[string]string{"Authorization": "Bearer " + adminKey})

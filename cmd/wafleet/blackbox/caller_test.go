@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wafleet/wafleet/cmd/wafleet/internal/programtest"
 )
 
 // answer is what a call got.
@@ -25,7 +27,9 @@ type answer struct {
 	body   []byte
 }
 
-func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, tail(string(a.body))) }
+func (a answer) String() string {
+	return fmt.Sprintf("%d %s", a.status, programtest.Tail(string(a.body)))
+}
 
 // read decodes the body of an answer.
 func read[T any](t *testing.T, a answer) T {
@@ -44,13 +48,7 @@ type caller struct {
 
 func newCaller(t *testing.T, base string, header map[string]string) *caller {
 	t.Helper()
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // net/http's own promise
-	transport.MaxIdleConnsPerHost = 32
-	t.Cleanup(transport.CloseIdleConnections)
-	return &caller{base: base, header: header, http: &http.Client{
-		Transport: transport, Timeout: patience,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &caller{base: base, header: header, http: programtest.Client(t, patience)}
 }
 
 // with is the same caller with another header more.

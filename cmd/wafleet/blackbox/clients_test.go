@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wafleet/wafleet/cmd/wafleet/internal/programtest"
 )
 
 // TestGeneratedClientsWork generates clients from what a running node says of itself, and lets programs of customers use them:
@@ -16,8 +18,8 @@ import (
 func TestGeneratedClientsWork(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	start(t, nil, "dev", "--data", data, "--listen", "127.0.0.1:0", "--sim-listen", "127.0.0.1:0", "--log-format", "json").printed("Ctrl-C ends")
-	dev := readEnv(t, filepath.Join(data, "dev.env"))
+	start(t, nil, "dev", "--data", data, "--listen", "127.0.0.1:0", "--sim-listen", "127.0.0.1:0", "--log-format", "json").Printed("Ctrl-C ends")
+	dev := programtest.ReadEnv(t, filepath.Join(data, "dev.env"))
 	env := append(os.Environ(), "WAFLEET_URL="+dev["WAFLEET_URL"], "WAFLEET_API_KEY="+dev["WAFLEET_API_KEY"], "CHAT="+dev["ANA_PHONE"]+"@c.us")
 	node := newCaller(t, dev["WAFLEET_URL"], nil)
 
@@ -70,20 +72,6 @@ func command(t *testing.T, dir string, env []string, name string, args ...string
 	cmd.Dir, cmd.Env = dir, env
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	require.NoError(t, cmd.Run(), "%s %s\n%s\n%s", name, strings.Join(args, " "), tail(out.String()), tail(errs.String()))
+	require.NoError(t, cmd.Run(), "%s %s\n%s\n%s", name, strings.Join(args, " "), programtest.Tail(out.String()), programtest.Tail(errs.String()))
 	return out.String()
-}
-
-// readEnv reads a file of NAME=value lines.
-func readEnv(t *testing.T, path string) map[string]string {
-	t.Helper()
-	raw, err := os.ReadFile(path)
-	require.NoError(t, err)
-	env := make(map[string]string)
-	for line := range strings.Lines(string(raw)) {
-		if name, value, found := strings.Cut(strings.TrimSpace(line), "="); found && !strings.HasPrefix(name, "#") {
-			env[name] = value
-		}
-	}
-	return env
 }

@@ -48,13 +48,13 @@ func (f *fleet) begin(databaseURL string) {
 	t := f.t
 	t.Helper()
 	sim := start(t, nil, "sim", "--listen", "127.0.0.1:0", "--log-format", "json", "--log-level", "error")
-	f.sim = newCaller(t, sim.printed("control API"), nil)
+	f.sim = newCaller(t, printed(sim, "control API"), nil)
 	node := start(t, []string{
 		"WAFLEET_DATABASE=" + databaseURL, "WAFLEET_ADMIN_KEY=" + adminKey, "WAFLEET_WHATSAPP=" + f.sim.base,
 		"WAFLEET_CONNECTS_PER_SECOND=1000", "WAFLEET_CONNECT_BURST=1000",
 		"WAFLEET_REQUESTS_PER_SECOND=0", // tests ask faster than any customer
 	}, "serve", "--listen", "127.0.0.1:0", "--log-format", "json")
-	f.base = "http://" + node.logged("serving", "address")
+	f.base = "http://" + node.Logged("serving")["address"].(string)
 	f.admin = newCaller(t, f.base, map[string]string{"Authorization": "Bearer " + adminKey})
 	f.admin.until(t, http.MethodGet, "/readyz", func(a answer) bool { return a.status == http.StatusOK })
 	f.document = readDocument(t, f.base)
