@@ -24,7 +24,7 @@ func export(t *testing.T, store *tenantsql.Store) (tenant.ID, []tenant.Rows) {
 
 func TestAnImportWhoseBeginningIsUnknownIsAskedFor(t *testing.T) {
 	t.Parallel()
-	between, url := newProxy(t, postgres(t).URL(t))
+	between, url := newProxy(t, tenanttest.Postgres(t).URL(t))
 	store := tenanttest.Open(t, tenantsql.Config{URL: url})
 	id, all := export(t, store)
 	between.loseCommits.Store(true)
@@ -38,7 +38,7 @@ func TestAnImportWhoseBeginningIsUnknownIsAskedFor(t *testing.T) {
 
 func TestAnImportWhoseBeginningStaysUnknownIsUndone(t *testing.T) {
 	t.Parallel()
-	between, url := newProxy(t, postgres(t).URL(t))
+	between, url := newProxy(t, tenanttest.Postgres(t).URL(t))
 	store := tenanttest.Open(t, tenantsql.Config{URL: url})
 	id, all := export(t, store)
 	between.thenDown.Store(true)
@@ -89,7 +89,7 @@ func TestAnImportWhoseCallerLeavesAtItsBeginningIsUndone(t *testing.T) {
 // TestAnImportIsAbandonedWhenTheDatabaseIsBack, and need not wait for the node to start again.
 func TestAnImportIsAbandonedWhenTheDatabaseIsBack(t *testing.T) {
 	t.Parallel()
-	between, url := newProxy(t, postgres(t).URL(t))
+	between, url := newProxy(t, tenanttest.Postgres(t).URL(t))
 	store := tenanttest.Open(t, tenantsql.Config{URL: url})
 	id, all := export(t, store)
 	in, err := store.Import(t.Context(), id)
@@ -107,7 +107,7 @@ func TestAnImportIsAbandonedWhenTheDatabaseIsBack(t *testing.T) {
 
 func TestADeletionWhoseAnswerIsLostIsAskedFor(t *testing.T) {
 	t.Parallel()
-	between, url := newProxy(t, postgres(t).URL(t))
+	between, url := newProxy(t, tenanttest.Postgres(t).URL(t))
 	store := tenanttest.Open(t, tenantsql.Config{URL: url})
 	h, _ := tenanttest.Furnish(t, store, "")
 	between.loseCommits.Store(true)
@@ -118,7 +118,7 @@ func TestADeletionWhoseAnswerIsLostIsAskedFor(t *testing.T) {
 // TestADeletionThatIsStillBeingCommittedIsWaitedFor has the server busy with a COMMIT whose connection is lost.
 func TestADeletionThatIsStillBeingCommittedIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	direct := postgres(t).URL(t)
+	direct := tenanttest.Postgres(t).URL(t)
 	between, url := newProxy(t, direct)
 	store := tenanttest.Open(t, tenantsql.Config{URL: url})
 	h, _ := tenanttest.Furnish(t, store, "")
