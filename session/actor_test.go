@@ -9,7 +9,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/wafleet/wafleet/metrics"
@@ -39,7 +38,7 @@ func bareActor(t *testing.T, row tenant.Session) (*actor, *prometheus.Registry) 
 	return a, reg
 }
 
-// job runs fn as a job of the actor. It must return: require is not for it.
+// job runs fn as a job of the actor.
 func job(t *testing.T, a *actor, fn func()) {
 	t.Helper()
 	require.NoError(t, a.do(t.Context(), func() error { fn(); return nil }))
@@ -59,15 +58,17 @@ func untilParted(t *testing.T, a *actor) {
 func TestLogsInAfterPairingWithoutBeingTold(t *testing.T) {
 	t.Parallel()
 	a, _ := bareActor(t, tenant.Session{Device: "5511900000001:7@s.whatsapp.net", Wanted: true})
+	var closing bool
 	job(t, a, func() {
 		a.state = Connecting
 		a.pair = &pairing{linked: true, claimed: true}
 		a.cur = a.newConn(true)
 		close(a.cur.opened)
 		a.wake()
-		assert.True(t, a.closing)
+		closing = a.closing
 		a.state = Stopped // what follows is not this test's
 	})
+	require.True(t, closing)
 	untilParted(t, a)
 }
 
@@ -76,10 +77,9 @@ func TestIllegalMovesAreRefusedAndCounted(t *testing.T) {
 	a, reg := bareActor(t, tenant.Session{
 		Device: "5511900000001:7@s.whatsapp.net", Wanted: true, Status: tenant.SessionStatus{State: string(Conflict)},
 	})
-	job(t, a, func() {
-		assert.False(t, a.become(Online, reasonNone, time.Time{}))
-		assert.Equal(t, Conflict, a.state)
-	})
+	var moved bool
+	job(t, a, func() { moved = a.become(Online, reasonNone, time.Time{}) })
+	require.False(t, moved)
 	require.Equal(t, Conflict, a.view.Load().State)
 	n, err := testutil.GatherAndCount(reg, "wafleet_panics_total")
 	require.NoError(t, err)
@@ -109,17 +109,12 @@ func TestTheLastWordOfAConnectionIsItsWorst(t *testing.T) {
 			told.Go(func() { c.end(worst) })
 			told.Wait()
 			untilParted(t, a)
-			ended := func() {
-				assert.Equal(t, worst.state, a.state)
-				assert.Equal(t, worst.reason, a.reason)
-			}
-			job(t, a, ended)
+			require.Equal(t, worst.state, a.view.Load().State)
+			require.Equal(t, string(worst.reason), a.view.Load().Reason)
 
 			// Long after: the socket of a connection that is closed cannot say anything new.
-			job(t, a, func() {
-				a.overruled(c)
-				ended()
-			})
+			job(t, a, func() { a.overruled(c) })
+			require.Equal(t, worst.state, a.view.Load().State)
 		}
 	}
 }
