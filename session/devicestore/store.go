@@ -190,19 +190,18 @@ func (d *device) unpack(loaded *tenant.LoadedDevice) error {
 	if err := d.unpackEvents(of[kindEvent]); err != nil {
 		return err
 	}
-	keys, err := d.opened(of[kindStateKey])
+	found, err := d.opened(of[kindStateKey])
 	if err != nil {
 		return err
 	}
-	if d.stateKeys.all, err = d.sortedKeys(keys); err != nil {
+	if d.stateKeys.all, err = d.sortedKeys(found); err != nil {
 		return err
 	}
 	d.stateKeys.known = true
-	singles, err := d.opened(of[kindSingle])
-	if err != nil {
+	if found, err = d.opened(of[kindSingle]); err != nil {
 		return err
 	}
-	d.remember(kindSingle, [][]byte{[]byte(nctSalt)}, singles, d.overlay.writes)
+	d.remember(kindSingle, [][]byte{[]byte(nctSalt)}, found, d.overlay.writes)
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -14,7 +13,7 @@ func TestLittleGarbageBesideMuchThatLives(t *testing.T) {
 	for live, percent := range map[uint64]int{
 		0: 4800, 4 << 20: 1200, 48 << 20: 100, 128 << 20: 37, 192 << 20: 25, 1 << 30: 25, 10 << 30: 25,
 	} {
-		assert.Equal(t, percent, collectorPercent(live), "%d MiB", live>>20)
+		require.Equal(t, percent, collectorPercent(live), "%d MiB", live>>20)
 	}
 }
 
