@@ -277,6 +277,7 @@ type fleet struct {
 	usage    session.Usage
 	noFiles  error // why no file may come
 	onView   func()
+	fresh    func(tenant.Handle) tenant.Handle // nil: what is stored is all there is to know
 }
 
 var _ api.Sessions = (*fleet)(nil)
@@ -316,6 +317,16 @@ func (f *fleet) View(_ context.Context, id tenant.ID) (session.View, error) {
 	view := f.view
 	view.Tenant = id
 	return view, nil
+}
+
+// Fresh is the handle, or what the test wants it to be.
+func (f *fleet) Fresh(h tenant.Handle) tenant.Handle {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fresh == nil {
+		return h
+	}
+	return f.fresh(h)
 }
 
 func (f *fleet) SendText(ctx context.Context, id tenant.ID, chat tenant.ChatID, m session.TextMessage) (tenant.Message, error) {

@@ -87,7 +87,7 @@ func tenantOperation[I, O any](d *document, op *operation, handler func(ctx cont
 		if err != nil {
 			return nil, err
 		}
-		return handler(ctx, d.server.cfg.Store.Tenant(id), in)
+		return handler(ctx, d.server.cfg.Sessions.Fresh(d.server.cfg.Store.Tenant(id)), in)
 	})
 }
 

@@ -23,6 +23,8 @@ type Sessions interface {
 	LimitSessions
 	LinkSessions
 
+	// Fresh is a tenant's handle for one request, whose reads know what has become of messages by now; see session.Fleet.
+	Fresh(h tenant.Handle) tenant.Handle
 	// View returns a snapshot of the tenant's session. It never blocks on the session.
 	View(ctx context.Context, id tenant.ID) (session.View, error)
 	// SendText sends a text and returns the stored message. Returns tenant.ErrChatNotFound, tenant.ErrMessageNotFound (ReplyTo),

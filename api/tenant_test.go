@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -237,4 +238,33 @@ func TestEventsAreReadFromTheJournal(t *testing.T) {
 	case <-late.C:
 		require.Fail(t, "the poll was not answered")
 	}
+}
+
+// knowing is a handle that knows more of a message than what is stored.
+type knowing struct{ tenant.Handle }
+
+func (h knowing) Messages(ctx context.Context, id tenant.ChatID, q tenant.MessageQuery) (tenant.Messages, error) {
+	page, err := h.Handle.Messages(ctx, id, q)
+	for i := range page.Messages {
+		page.Messages[i].Status = tenant.StatusSent
+	}
+	return page, err
+}
+
+// TestReadsKnowWhatTheFleetKnows, and not only what is stored: package session tests what that is.
+func TestReadsKnowWhatTheFleetKnows(t *testing.T) {
+	t.Parallel()
+	a := start(t).account()
+	_, err := a.handle.Commit(t.Context(), tenant.PutMessage{Live: true, Message: tenant.Message{
+		ID: "M1", ChatID: ana, SenderID: "5511988880000@c.us", FromMe: true, Timestamp: time.Now(), Type: tenant.TypeText, Text: "hello",
+	}})
+	require.NoError(t, err)
+	status := func() string {
+		var page struct{ Messages []struct{ Status string } }
+		a.get("/api/chats/" + ana + "/messages").is(http.StatusOK).into(&page)
+		return page.Messages[0].Status
+	}
+	require.Equal(t, "pending", status())
+	a.fleet.set(func(f *fleet) { f.fresh = func(h tenant.Handle) tenant.Handle { return knowing{h} } })
+	require.Equal(t, "sent", status())
 }

@@ -75,7 +75,7 @@ func (f *Fleet) ChangeChat(ctx context.Context, id tenant.ID, chat tenant.ChatID
 	if err != nil {
 		return tenant.Chat{}, err
 	}
-	if now, err = h.Chat(ctx, stored.ID); err != nil {
+	if now, err = f.Fresh(h).Chat(ctx, stored.ID); err != nil {
 		return tenant.Chat{}, fmt.Errorf("read chat: %w", err)
 	}
 	return now, nil

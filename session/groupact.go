@@ -292,7 +292,7 @@ func (f *Fleet) ChangeGroup(ctx context.Context, id tenant.ID, chat tenant.ChatI
 }
 
 func (f *Fleet) chat(ctx context.Context, id tenant.ID, chat tenant.ChatID) (tenant.Chat, error) {
-	now, err := f.cfg.Store.Tenant(id).Chat(ctx, chat)
+	now, err := f.Fresh(f.cfg.Store.Tenant(id)).Chat(ctx, chat)
 	if err != nil {
 		return tenant.Chat{}, fmt.Errorf("read chat: %w", err)
 	}

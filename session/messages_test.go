@@ -483,3 +483,56 @@ func TestManyMessagesEachWayAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsSaidOfAMessageIsRead: a send is answered before its status is stored, but nobody who reads through the fleet sees the difference.
+func TestWhatIsSaidOfAMessageIsRead(t *testing.T) {
+	t.Parallel()
+	held := make(chan struct{})
+	w := newWorld(t, sqlite(), func(w *world) {
+		w.wrap = func(s tenant.Store) tenant.Store {
+			return &between{Store: s, commit: func(h tenant.Handle, ctx context.Context, changes []tenant.Change) (tenant.Result, error) {
+				if _, status := changes[0].(tenant.SetStatus); status {
+					<-held
+				}
+				return h.Commit(ctx, changes...)
+			}}
+		}
+	})
+	release := sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
+	chat := c.chatID(ana)
+	sent := c.send(chat, "hello")
+	require.Equal(t, tenant.StatusSent, sent.Status)
+	stored, err := c.Message(within(t), chat, sent.ID, "")
+	require.NoError(t, err)
+	require.Equal(t, tenant.StatusPending, stored.Status)
+
+	fresh := w.fleet.Fresh(c.Handle)
+	same := func(m *tenant.Message) {
+		t.Helper()
+		require.Equal(t, sent.ID, m.ID)
+		require.Equal(t, sent.Status, m.Status)
+		require.Equal(t, sent.Timestamp, m.Timestamp)
+	}
+	one, err := fresh.Message(within(t), chat, sent.ID, "")
+	require.NoError(t, err)
+	same(&one)
+	page, err := fresh.Messages(within(t), chat, tenant.MessageQuery{Limit: 1})
+	require.NoError(t, err)
+	same(&page.Messages[0])
+	shown, err := fresh.Chat(within(t), chat)
+	require.NoError(t, err)
+	same(shown.LastMessage)
+	for shown, err = range fresh.Chats(within(t), tenant.ChatQuery{Limit: 1}) {
+		require.NoError(t, err)
+		same(shown.LastMessage)
+	}
+	edited, err := w.fleet.EditText(within(t), c.ID(), session.MessageRef{Chat: chat, ID: sent.ID}, "hello again")
+	require.NoError(t, err)
+	same(&edited)
+
+	release()
+	c.message(chat, string(sent.ID), func(m *tenant.Message) bool { return m.Status >= tenant.StatusSent })
+	eventually(t, func() bool { return w.fleet.Fresh(c.Handle) == c.Handle }) // there is nothing to add any more
+}

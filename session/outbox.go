@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/wafleet/wafleet/tenant"
 )
@@ -10,9 +11,15 @@ import (
 // outbox knows which of the tenant's messages are on their way, and stores what became of them. It outlives connections.
 type outbox struct {
 	mu       sync.Mutex
-	underway map[tenant.MessageID]struct{} // being sent, or sent with the news not stored yet
+	underway map[tenant.MessageID]fate // being sent, or sent with the news not stored yet
 	news     []tenant.SetStatus
 	running  bool
+}
+
+// fate is what became of a message; the zero fate is that of one on its way.
+type fate struct {
+	status tenant.Status
+	at     time.Time // by WhatsApp's clock; zero if it did not say
 }
 
 // take claims a message for sending. False if somebody has it.
@@ -23,9 +30,9 @@ func (o *outbox) take(id tenant.MessageID) bool {
 		return false
 	}
 	if o.underway == nil {
-		o.underway = make(map[tenant.MessageID]struct{})
+		o.underway = make(map[tenant.MessageID]fate)
 	}
-	o.underway[id] = struct{}{}
+	o.underway[id] = fate{}
 	return true
 }
 
@@ -49,6 +56,24 @@ func (o *outbox) release(ids ...tenant.MessageID) {
 	}
 }
 
+// unstored is what became of messages as far as it is not stored yet; nil if all of it is. Whoever reads messages looks here first: what has
+// left is stored.
+func (o *outbox) unstored() fates {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var known fates
+	for id, came := range o.underway {
+		if came.status == tenant.StatusPending {
+			continue
+		}
+		if known == nil {
+			known = make(fates)
+		}
+		known[id] = came
+	}
+	return known
+}
+
 // maxNews bounds one commit of statuses.
 const maxNews = 100
 
@@ -58,6 +83,11 @@ func (a *actor) settled(change tenant.SetStatus) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.news = append(o.news, change)
+	for _, id := range change.MessageIDs {
+		if _, taken := o.underway[id]; taken {
+			o.underway[id] = fate{change.Status, change.Timestamp}
+		}
+	}
 	if !o.running {
 		// Not started only when the session has come to rest: the message stays pending and goes out again, under its id.
 		o.running = a.tasks.run("statuses", a.storeNews)

@@ -223,7 +223,7 @@ func (c *conn) reviseNow(msg *tenant.Message, wire *waE2E.Message, change tenant
 
 // reread returns a message as it is now.
 func (c *conn) reread(ctx context.Context, msg *tenant.Message) (tenant.Message, error) {
-	now, err := c.actor.handle.Message(ctx, msg.ChatID, msg.ID, msg.SenderID)
+	now, err := c.actor.fleet.Fresh(c.actor.handle).Message(ctx, msg.ChatID, msg.ID, msg.SenderID)
 	if err != nil {
 		return tenant.Message{}, fmt.Errorf("read message: %w", err)
 	}
