@@ -10,10 +10,12 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	waBinary "go.mau.fi/whatsmeow/binary"
 )
@@ -122,11 +124,23 @@ func (p *Phone) Link(ctx context.Context, code string) (uint16, error) {
 		return 0, fmt.Errorf("%w: %w", ErrNoRequest, err)
 	}
 	c, err := p.exchange(ctx, code, hello)
+	for errors.Is(err, ErrRefused) { // the companion has asked anew, and shows its new code before the phone hears of it
+		soon, cancel := context.WithTimeout(ctx, newerRequest)
+		hello, late := p.links.takeHello(soon)
+		cancel()
+		if late != nil {
+			break
+		}
+		c, err = p.exchange(ctx, code, hello)
+	}
 	if err != nil {
 		return 0, err
 	}
 	return p.adopt(ctx, c)
 }
+
+// newerRequest is how long a phone whose request for a code is of the past waits for the one that took its place.
+const newerRequest = 2 * time.Second
 
 func normalizeCode(code string) (string, error) {
 	code = strings.ToUpper(strings.ReplaceAll(strings.TrimSpace(code), "-", ""))
