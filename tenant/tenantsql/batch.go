@@ -67,7 +67,7 @@ type batch struct {
 	own      map[rowKey][]ownRow       // messages of ours, by chat and id
 	quiet    set[idKey]                // messages for which nothing waits
 	sessions map[tenant.ID]tenant.Session
-	blocked  map[tenant.ID][]tenant.ChatID // whom accounts block, as long as nobody was blocked or let go; under which of their ids does not matter
+	blocked  map[tenant.ID][]tenant.ChatID // whom accounts block, as long as nobody was blocked or let go, or got another id
 
 	traceless set[chatKey] // LIDs under which nothing was stored when the batch began
 	met       set[chatKey] // LIDs under which the batch may have stored something

@@ -102,6 +102,9 @@ func (b *batch) linkContacts(ctx context.Context, id tenant.ID, lid, phone tenan
 	if err = b.announceContact(ctx, id, phone, both); err != nil {
 		return err
 	}
+	if hidden.blocked {
+		delete(b.blocked, id) // it names the person by the id that goes
+	}
 	if _, err = b.exec(ctx, id, deleteContact, string(lid)); err != nil {
 		return fmt.Errorf("drop contact: %w", err)
 	}

@@ -184,6 +184,14 @@ func blocksContacts(t tester, s tenant.Store) {
 	commit(t, h, list("9@lid"))
 	commit(t, h, tenant.LinkIDs{LID: "9@lid", Phone: "5511900000099@c.us"}, list())
 	require.Empty(t, blocked(t, h), "whom the list before named by another id")
+	for _, lid := range []tenant.ChatID{"3@lid", "8@lid"} { // before its number in order, and behind it
+		phone := tenant.ChatID("55119000000" + string(lid[0]) + "8@c.us")
+		commit(t, h, list(lid))
+		before := len(events(t, h))
+		commit(t, h, tenant.LinkIDs{LID: lid, Phone: phone}, list(phone))
+		require.Equal(t, []tenant.ChatID{phone}, blocked(t, h), "whom both lists name, by another id")
+		require.Len(t, events(t, h)[before:], 1, "of the number alone")
+	}
 	_, err := h.Commit(t.Context(), tenant.SetBlocked{ID: family, Blocked: true})
 	require.Error(t, err)
 }
