@@ -88,7 +88,6 @@ func newActor(f *Fleet, id tenant.ID, row tenant.Session) *actor {
 	a.state, a.reason, a.until = f.initial(id, &row, a.since)
 	a.publish()
 	f.cfg.Metrics.SessionState(string(id), "", string(a.state), false)
-	a.watchReachout()
 	return a
 }
 
@@ -150,8 +149,9 @@ func (a *actor) guarded(job func()) {
 	job()
 }
 
-// begin starts what the stored state asks for.
+// begin starts what the stored state asks for. It is the first job: until then no alarm is set, which could go off at once.
 func (a *actor) begin() {
+	a.watchReachout()
 	if a.state == LoggedOut && a.row.Device != "" {
 		a.forget() // the node ended between logging out and deleting the credentials
 		return

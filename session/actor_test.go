@@ -72,6 +72,19 @@ func TestLogsInAfterPairingWithoutBeingTold(t *testing.T) {
 	untilParted(t, a)
 }
 
+// TestALockThatEndedWhileTheNodeWasDown: its alarm goes off at once, and must not before the first job.
+func TestALockThatEndedWhileTheNodeWasDown(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC()
+	a, _ := bareActor(t, tenant.Session{
+		Device: "5511900000001:7@s.whatsapp.net", Status: tenant.SessionStatus{State: string(Stopped)},
+		Reachout: tenant.ReachoutLock{Since: now.Add(-2 * time.Hour), Until: now.Add(-time.Hour), Cause: tenant.ReachoutRefused},
+	})
+	require.Zero(t, a.lockAlarm)
+	job(t, a, a.begin)
+	require.Eventually(t, func() bool { return a.view.Load().Reachout == tenant.ReachoutLock{} }, time.Minute, time.Millisecond)
+}
+
 func TestIllegalMovesAreRefusedAndCounted(t *testing.T) {
 	t.Parallel()
 	a, reg := bareActor(t, tenant.Session{

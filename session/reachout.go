@@ -67,7 +67,7 @@ func (a *actor) lockReachout(lock tenant.ReachoutLock, saved chan error) {
 	a.save(saved)
 }
 
-// watchReachout sets the alarm for the end of the lock, and the gauge. Runs as a job, or before the first.
+// watchReachout sets the alarm for the end of the lock, and the gauge. Runs as a job.
 func (a *actor) watchReachout() {
 	a.lockAlarm.off()
 	locked := !a.row.Reachout.Until.IsZero()
