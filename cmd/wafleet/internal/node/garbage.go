@@ -13,6 +13,9 @@ const (
 	leastGarbage = 48 << 20 // bytes before a collection is worth its while
 	liveShare    = 4        // or a fourth of what is live, if that is more
 
+	// leastLive is what the runtime takes to be live when there is less: the heap's least size is the percentage of it.
+	leastLive = 4 << 20
+
 	defaultPercent = 100
 )
 
@@ -34,8 +37,8 @@ type sentinel struct{ _ *sentinel }
 
 // collectorPercent is how much garbage there may be, in hundredths of live, which is what the collector must look through, in bytes.
 func collectorPercent(live uint64) int {
-	live = max(live, 1<<20)
-	return int(max(leastGarbage, live/liveShare) * 100 / live) //nolint:gosec // at most 4800
+	live = max(live, leastLive)
+	return int(max(leastGarbage, live/liveShare) * 100 / live) //nolint:gosec // at most 1200
 }
 
 // measure is the sum of some of the runtime's figures.

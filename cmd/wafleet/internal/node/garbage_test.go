@@ -11,7 +11,7 @@ import (
 func TestLittleGarbageBesideMuchThatLives(t *testing.T) {
 	t.Parallel()
 	for live, percent := range map[uint64]int{
-		0: 4800, 4 << 20: 1200, 48 << 20: 100, 128 << 20: 37, 192 << 20: 25, 1 << 30: 25, 10 << 30: 25,
+		0: 1200, 4 << 20: 1200, 48 << 20: 100, 128 << 20: 37, 192 << 20: 25, 1 << 30: 25, 10 << 30: 25,
 	} {
 		require.Equal(t, percent, collectorPercent(live), "%d MiB", live>>20)
 	}
