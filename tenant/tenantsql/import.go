@@ -41,6 +41,7 @@ const (
 type incoming struct {
 	store   *Store
 	id      tenant.ID
+	mark    string // of the reservation
 	columns map[string][]column
 	held    map[string][]tenant.Rows
 	heldNow int // rows
@@ -61,7 +62,7 @@ func (s *Store) Import(ctx context.Context, id tenant.ID) (tenant.Incoming, erro
 	if err != nil {
 		return nil, s.wrap(ctx, "import tenant", err)
 	}
-	return &incoming{store: s, id: id, columns: map[string][]column{}, held: map[string][]tenant.Rows{}}, nil
+	return &incoming{store: s, id: id, mark: mark, columns: map[string][]column{}, held: map[string][]tenant.Rows{}}, nil
 }
 
 // reserve keeps a tenant's place for whoever has the mark. Reserving again changes nothing, and tells whether it was done. Returns
@@ -93,9 +94,10 @@ func (s *Store) reserve(ctx context.Context, id tenant.ID, mark string) error {
 	return there
 }
 
-// giveUp takes a reservation back of which it is not known whether it was made: made again, it is known.
-func (s *Store) giveUp(id tenant.ID, mark string) {
-	s.untilDone("an import's beginning", id, func() error {
+// giveUp takes a reservation back, and what was put, waiting for the database if it must. Made again, it is known to be there; what
+// came of an attempt before is not, and the place may be somebody else's by now. False: the store was closed before.
+func (s *Store) giveUp(id tenant.ID, mark string) bool {
+	return s.untilDone("the end of an import", id, func() error {
 		err := s.reserve(s.ctx, id, mark)
 		switch {
 		case errors.Is(err, tenant.ErrExists), errors.Is(err, tenant.ErrLeaving):
@@ -321,7 +323,7 @@ func (in *incoming) Abandon(ctx context.Context) error {
 	done := make(chan error, 1)
 	in.store.background(func() {
 		var err error
-		if !in.store.purgeUntilDone(in.id) {
+		if !in.store.giveUp(in.id, in.mark) {
 			err = tenant.ErrClosed
 		}
 		done <- err

@@ -105,6 +105,33 @@ func TestAnImportIsAbandonedWhenTheDatabaseIsBack(t *testing.T) {
 	tenanttest.Import(t, store, id, all)
 }
 
+// TestWhatIsAbandonedTwiceIsNotTheNextImport: the first attempt has deleted everything, but its answer is lost.
+func TestWhatIsAbandonedTwiceIsNotTheNextImport(t *testing.T) {
+	t.Parallel()
+	between, url := newProxy(t, tenanttest.Postgres(t).URL(t))
+	store := tenanttest.Open(t, tenantsql.Config{URL: url})
+	id, all := export(t, store)
+	in, err := store.Import(t.Context(), id)
+	require.NoError(t, err)
+	between.loseCommits.Store(true)
+	abandoned := make(chan error, 1)
+	go func() { abandoned <- in.Abandon(t.Context()) }()
+	require.Eventually(t, func() bool { return len(rowsOf(t, store, id)) == 0 }, time.Minute, 5*time.Millisecond)
+	next, err := store.Import(t.Context(), id)
+	require.NoError(t, err)
+	half := len(all) / 2
+	for _, rows := range all[:half] {
+		require.NoError(t, next.Put(t.Context(), rows))
+	}
+	require.NoError(t, <-abandoned)
+	for _, rows := range all[half:] {
+		require.NoError(t, next.Put(t.Context(), rows))
+	}
+	_, err = next.Finish(t.Context(), tenanttest.Stay)
+	require.NoError(t, err)
+	require.Equal(t, tenanttest.Settled(all), tenanttest.Settled(tenanttest.Export(t, store, id)))
+}
+
 func TestADeletionWhoseAnswerIsLostIsAskedFor(t *testing.T) {
 	t.Parallel()
 	between, url := newProxy(t, tenanttest.Postgres(t).URL(t))
