@@ -92,7 +92,7 @@ func (s *Server) adminKey(ctx context.Context, id tenant.AdminKeyID) (tenant.Adm
 	key, err := s.cfg.Store.AdminKey(ctx, id)
 	switch {
 	case err == nil:
-		s.keys.met.Add(string(id), struct{}{})
+		s.keys.meet(string(id))
 	case errors.Is(err, tenant.ErrKeyNotFound):
 		s.keys.strangers.charge(client)
 	}

@@ -108,6 +108,7 @@ func (s *Server) createKey(ctx context.Context, in *createKeyInput) (*createKeyO
 	if err != nil {
 		return nil, err
 	}
+	s.keys.meet(string(key.ID))
 	noteResource(ctx, string(key.ID))
 	noteDetail(ctx, "scopes", key.Scopes.String())
 	return &createKeyOutput{Body: CreatedKey{Key: key, APIKey: secret.Reveal()}}, nil
@@ -259,6 +260,7 @@ func (s *Server) rotateKey(ctx context.Context, in *rotateKeyInput) (*rotateKeyO
 		return nil, err
 	}
 	s.keyChanged(id)
+	s.keys.meet(string(made.ID))
 	noteDetail(ctx, "successor", string(made.ID))
 	return &rotateKeyOutput{Body: RotatedKey{CreatedKey: CreatedKey{Key: made, APIKey: secret.Reveal()}, Replaces: old}}, nil
 }

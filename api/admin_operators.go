@@ -75,6 +75,7 @@ func (s *Server) createAdminKey(ctx context.Context, in *createAdminKeyInput) (*
 	if err != nil {
 		return nil, err
 	}
+	s.keys.meet(string(key.ID))
 	noteResource(ctx, string(key.ID))
 	noteDetail(ctx, "role", string(key.Role))
 	return &createAdminKeyOutput{Body: CreatedAdminKey{AdminKey: key, Secret: secret.Reveal()}}, nil
@@ -135,6 +136,7 @@ func (s *Server) rotateAdminKey(ctx context.Context, in *rotateAdminKeyInput) (*
 	if err != nil {
 		return nil, err
 	}
+	s.keys.meet(string(made.ID))
 	noteDetail(ctx, "successor", string(made.ID))
 	return &rotateAdminKeyOutput{Body: RotatedAdminKey{
 		CreatedAdminKey: CreatedAdminKey{AdminKey: made, Secret: secret.Reveal()}, Replaces: old,

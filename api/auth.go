@@ -48,7 +48,7 @@ type keyring struct {
 	known   *lru.Cache[tenant.KeyID, remembered]
 	unknown *lru.Cache[tenant.KeyID, time.Time]
 	gone    *lru.Cache[tenant.ID, struct{}] // tenants deleted lately; ids are never used again
-	// met are keys that were found, the operator's and the tenants', however long ago. They are looked up whoever asks.
+	// met are keys that were found or made here, the operator's and the tenants', however long ago. They are looked up whoever asks.
 	met *lru.Cache[string, struct{}]
 	// strangers paces addresses that name keys which do not exist: each costs a look into the database.
 	strangers *throttle
@@ -109,6 +109,9 @@ func (k *keyring) admitFrom(ctx context.Context, secret tenant.Secret, client ne
 	return row, err
 }
 
+// meet notes a key that exists.
+func (k *keyring) meet(id string) { k.met.Add(id, struct{}{}) }
+
 // isMet says whether a key was found before.
 func (k *keyring) isMet(id string) bool {
 	_, met := k.met.Get(id)
@@ -140,7 +143,7 @@ func (k *keyring) row(ctx context.Context, id tenant.KeyID) (tenant.Key, error) 
 	case err != nil:
 		return tenant.Key{}, fmt.Errorf("look up api key: %w", err)
 	}
-	k.met.Add(string(id), struct{}{})
+	k.meet(string(id))
 	k.known.Add(id, remembered{row: row, at: now})
 	if k.changes.Load() != before {
 		k.known.Remove(id) // it may have been revoked while we read it

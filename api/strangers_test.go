@@ -99,6 +99,38 @@ func TestInventedKeysHaveAPaceForEachAddress(t *testing.T) {
 	require.Eventually(t, func() bool { return ask("203.0.113.1", a.key).status == http.StatusForbidden }, patience, 10*time.Millisecond)
 }
 
+// TestKeysThatAreMadeHereAreNoStrangers: whoever gets one may be behind an address that others have spoilt.
+func TestKeysThatAreMadeHereAreNoStrangers(t *testing.T) {
+	t.Parallel()
+	n, _ := strange(t)
+	a := n.account()
+	const from = "203.0.113.1"
+	ask := func(key string) *answer {
+		return n.call(http.MethodGet, "/api/chats", nil, "X-Forwarded-For", from, "X-API-Key", key)
+	}
+	operate := func(key string) *answer {
+		return n.call(http.MethodGet, "/admin/tenants", nil, "X-Forwarded-For", from, "Authorization", "Bearer "+key)
+	}
+	ask(invented(t)).is(http.StatusForbidden)
+	ask(invented(t)).is(http.StatusForbidden)
+	ask(invented(t)).is(http.StatusTooManyRequests)
+
+	var made struct {
+		ID     string `json:"id"`
+		APIKey string `json:"apiKey"`
+		Secret string `json:"adminKey"`
+	}
+	keys := "/admin/tenants/" + string(a.id) + "/keys"
+	n.admin(http.MethodPost, keys, `{"label":"new"}`).is(http.StatusCreated).into(&made)
+	ask(made.APIKey).is(http.StatusOK)
+	n.admin(http.MethodPost, keys+"/"+made.ID+"/rotate", `{}`).is(http.StatusCreated).into(&made)
+	ask(made.APIKey).is(http.StatusOK)
+	n.admin(http.MethodPost, "/admin/keys", `{"label":"new","role":"viewer"}`).is(http.StatusCreated).into(&made)
+	operate(made.Secret).is(http.StatusOK)
+	n.admin(http.MethodPost, "/admin/keys/"+made.ID+"/rotate", `{}`).is(http.StatusCreated).into(&made)
+	operate(made.Secret).is(http.StatusOK)
+}
+
 func TestInventedAdminKeysHaveAPaceForEachAddress(t *testing.T) {
 	t.Parallel()
 	n, store := strange(t, func(c *api.Config) { c.AdminKey = api.NewAdminKey("") })
