@@ -1,6 +1,7 @@
 package node
 
 import (
+	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -21,7 +22,7 @@ const (
 
 // paceCollector has this process collect as suits a node, unless GOGC says how.
 func paceCollector() {
-	if measure("/gc/gogc:percent") == defaultPercent {
+	if os.Getenv("GOGC") == "" && measure("/gc/gogc:percent") == defaultPercent {
 		setCollector()
 	}
 }

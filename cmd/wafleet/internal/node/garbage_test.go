@@ -1,6 +1,8 @@
 package node
 
 import (
+	"os"
+	"os/exec"
 	"runtime"
 	"testing"
 	"time"
@@ -29,4 +31,19 @@ func TestTheCollectorFollowsTheHeap(t *testing.T) { //nolint:paralleltest // the
 	require.Eventually(t, func() bool { return percent() < 60 }, time.Minute, time.Millisecond)
 	runtime.KeepAlive(much)
 	require.Eventually(t, func() bool { return percent() > 200 }, time.Minute, time.Millisecond)
+}
+
+// TestGOGCSaysOtherwise, also if it says what Go's default is: in a process of its own, which has begun with it.
+func TestGOGCSaysOtherwise(t *testing.T) {
+	t.Parallel()
+	const own = "GARBAGE_TEST_PROCESS"
+	if os.Getenv(own) != "" {
+		setGlobals()
+		require.EqualValues(t, 100, measure("/gc/gogc:percent"))
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestGOGCSaysOtherwise$")
+	cmd.Env = append(os.Environ(), own+"=1", "GOGC=100")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
 }
