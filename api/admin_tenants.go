@@ -277,21 +277,21 @@ func (s *Server) suspendTenant(ctx context.Context, in *tenantInput) (*tenantOut
 	}
 	t, err := s.cfg.Store.Suspend(ctx, id)
 	if errors.Is(err, tenant.ErrOutcomeUnknown) {
-		_ = s.obeySuspension(context.WithoutCancel(ctx), id) // if it is suspended after all, its session ends now, not with the next call
+		// If it is suspended after all, its session ends now, or when the database is back, and not with the next call.
+		if s.obeySuspension(context.WithoutCancel(ctx), id) != nil {
+			s.unsettled.add(id)
+		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	// Store.KeysChanged says the same, a moment later: when this is answered, the tenant is shut out.
-	s.keys.forgetKeysOf(id)
-	s.streams.endTenant(id, errSuspended)
-	if err := s.cfg.Sessions.Suspend(ctx, id); err != nil {
+	if err := s.shutOut(ctx, id); err != nil {
 		return nil, err
 	}
 	return &tenantOutput{Body: t}, nil
 }
 
-// obeySuspension ends the session of a tenant that is suspended. It looks by a change of nothing, which takes its turn behind the commit whose
+// obeySuspension shuts a tenant out that is suspended. It looks by a change of nothing, which takes its turn behind the commit whose
 // outcome is not known: whoever asked for that may have left before it was made.
 func (s *Server) obeySuspension(ctx context.Context, id tenant.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.ActionTimeout)
@@ -300,6 +300,14 @@ func (s *Server) obeySuspension(ctx context.Context, id tenant.ID) error {
 	if err != nil || t.SuspendedAt == nil {
 		return err
 	}
+	return s.shutOut(ctx, id)
+}
+
+// shutOut ends what a tenant has open that is suspended.
+func (s *Server) shutOut(ctx context.Context, id tenant.ID) error {
+	// Store.KeysChanged says the same, a moment later: when this is answered, the tenant is shut out.
+	s.keys.forgetKeysOf(id)
+	s.streams.endTenant(id, errSuspended)
 	return s.cfg.Sessions.Suspend(ctx, id)
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -249,8 +250,9 @@ func TestASuspendedTenantIsShutOutAtOnce(t *testing.T) {
 type unsureSuspender struct {
 	tenant.Store
 
-	fails, late bool   // it is not stored at all; it is, when the store comes to it
-	queued      func() // by whom a change has to wait
+	fails, late bool         // it is not stored at all; it is, when the store comes to it
+	queued      func()       // by whom a change has to wait
+	away        atomic.Int64 // so many changes find no database
 }
 
 func (s *unsureSuspender) Suspend(ctx context.Context, id tenant.ID) (tenant.Tenant, error) {
@@ -265,6 +267,9 @@ func (s *unsureSuspender) Suspend(ctx context.Context, id tenant.ID) (tenant.Ten
 }
 
 func (s *unsureSuspender) Change(ctx context.Context, id tenant.ID, c tenant.Patch) (tenant.Tenant, error) {
+	if s.away.Add(-1) >= 0 {
+		return tenant.Tenant{}, tenant.ErrUnavailable
+	}
 	if s.queued != nil {
 		s.queued()
 	}
@@ -294,6 +299,24 @@ func TestASuspensionWhoseOutcomeIsUnknownIsObeyed(t *testing.T) {
 			require.Equal(t, c.fails, suspended.SuspendedAt == nil)
 		})
 	}
+}
+
+// TestASuspensionIsObeyedWhenTheDatabaseIsBack: it may be away for longer than a call lasts.
+func TestASuspensionIsObeyedWhenTheDatabaseIsBack(t *testing.T) {
+	t.Parallel()
+	store := &unsureSuspender{}
+	store.away.Store(3)
+	n := start(t, func(cfg *api.Config) {
+		store.Store = cfg.Store
+		cfg.Store = store
+	})
+	a := n.account()
+	n.fleet.set(func(f *fleet) { f.view.State = session.Online })
+	n.admin(http.MethodPost, "/admin/tenants/"+string(a.id)+"/suspend", nil).problem(503, "SERVICE_UNAVAILABLE", "SERVICE_UNAVAILABLE")
+	require.Eventually(t, func() (rests bool) {
+		n.fleet.set(func(f *fleet) { rests = f.view.State == session.Stopped })
+		return rests
+	}, patience, time.Millisecond)
 }
 
 func TestUsageIsCounted(t *testing.T) {

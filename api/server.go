@@ -115,7 +115,8 @@ type Server struct {
 	movers  *semaphore.Weighted // exports and imports at a time
 
 	turnstile *turnstile
-	doubts    doubts
+	doubts    doubts      // of whom it is not known whether they were deleted
+	unsettled doubts      // and of whom it is not whether they were suspended
 	opened    atomic.Bool // the store has admin keys: they end, but are never deleted
 }
 

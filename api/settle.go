@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"sync"
 	"time"
@@ -27,11 +28,12 @@ func (s *Server) settle(ctx context.Context) {
 		case <-tick.C:
 			s.cfg.TenantLimits.Settle(ctx)
 			s.settleDeletions(ctx)
+			s.settleSuspensions(ctx)
 		}
 	}
 }
 
-// doubts are the tenants of whom it is not known whether they were deleted.
+// doubts are tenants of whom it is not known whether something was stored.
 type doubts struct {
 	mu  sync.Mutex
 	all map[tenant.ID]struct{}
@@ -71,5 +73,17 @@ func (s *Server) settleDeletions(ctx context.Context) {
 		if gone {
 			s.forgetTenant(id)
 		}
+	}
+}
+
+// settleSuspensions shuts the tenants out that turn out to be suspended.
+func (s *Server) settleSuspensions(ctx context.Context) {
+	for id := range s.unsettled.list() {
+		look, cancel := context.WithTimeout(ctx, settleTimeout)
+		err := s.obeySuspension(look, id)
+		cancel()
+		if err == nil || errors.Is(err, tenant.ErrNotFound) {
+			s.unsettled.remove(id)
+		} // else asked again in a moment
 	}
 }
