@@ -41,7 +41,10 @@ type actor struct {
 	// groupsRead is when all groups were read last, in Unix milliseconds; 0 if they were not.
 	groupsRead atomic.Int64
 	owed       owed // likewise
-	pleas      *pleas
+	// tidied is when the device store was told last to delete what is old, in Unix milliseconds; 0 if nobody has thought of it yet. Likewise:
+	// no connection may last until it is time.
+	tidied atomic.Int64
+	pleas  *pleas
 
 	// Owned by the jobs.
 	row        tenant.Session

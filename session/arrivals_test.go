@@ -65,7 +65,8 @@ func stalled(t *testing.T) *conn {
 	c := &conn{actor: a}
 	c.ctx, c.cancel = context.WithCancelCause(t.Context())
 	c.work.watch = &a.watch
-	c.pipeline.running, c.pipeline.tidied = true, time.Now()
+	c.pipeline.running = true
+	a.tidied.Store(time.Now().UnixMilli())
 	return c
 }
 

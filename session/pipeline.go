@@ -49,8 +49,6 @@ type pipeline struct {
 	running bool
 	closed  bool          // something was not stored: nothing is any more
 	room    chan struct{} // closed when there may be room again; nil if nobody waits for it
-
-	tidied time.Time // by the committing goroutine
 }
 
 // add notes a stanza's part. It waits while there is no room. False if nothing is stored any more; done is not called then.
@@ -276,11 +274,12 @@ type tidier interface {
 }
 
 func (c *conn) tidy() {
-	if c.pipeline.tidied.IsZero() {
-		c.pipeline.tidied = time.Now().Add(tidyAfter + jitter(tidyAfter) - tidyEvery)
+	last, now := &c.actor.tidied, time.Now()
+	if last.Load() == 0 {
+		last.Store(now.Add(tidyAfter + jitter(tidyAfter) - tidyEvery).UnixMilli())
 	}
-	if time.Since(c.pipeline.tidied) > tidyEvery {
-		c.pipeline.tidied = time.Now()
+	if now.Sub(time.UnixMilli(last.Load())) > tidyEvery {
+		last.Store(now.UnixMilli())
 		c.work.run("tidy", func() { _ = c.old.DeleteOldBufferedHashes(c.ctx) }) // what fails, the device store tells
 	}
 }

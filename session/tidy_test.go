@@ -21,9 +21,10 @@ func TestWhatIsOldIsDeletedLaterAndNowAndThen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var deleted tidied
-		c := &conn{ctx: t.Context(), old: &deleted}
+		a := &actor{}
 		begun := time.Now()
 		for time.Since(begun) < 25*time.Hour { // messages all the time
+			c := &conn{actor: a, ctx: t.Context(), old: &deleted} // none lasts
 			c.tidy()
 			synctest.Wait()
 			time.Sleep(time.Minute)
