@@ -124,7 +124,7 @@ func (f *Fleet) drain() {
 	timer := time.AfterFunc(f.pace.DrainTimeout, func() { f.kill(errors.New("the drain ran out of time")) })
 	defer timer.Stop()
 	for _, a := range actors {
-		a.post(a.stop)
+		go a.post(a.stop) // one that hangs holds up none of the others; over at the latest when the session is
 	}
 	f.wg.Wait()
 	f.kill(ErrStopping)
