@@ -261,7 +261,7 @@ func TestAShopkeeperIsToldWhyItDoesNotWork(t *testing.T) {
 	p.shows("already")
 	p.picture("already")
 	p.sound(w.base)
-	for _, address := range []string{w.base + "/pair/nonsense", link.URL[:len(link.URL)-1] + "x", w.base + "/pair/" + tenant.NewPairingToken(tenant.ID(c.id)).Reveal()} {
+	for _, address := range []string{w.base + "/pair/nonsense", link.URL[:len(link.URL)-1], w.base + "/pair/" + tenant.NewPairingToken(tenant.ID(c.id)).Reveal()} {
 		p.open(address)
 		p.shows("ended:unknown")
 	}
