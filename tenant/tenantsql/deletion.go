@@ -21,11 +21,11 @@ const (
 	deleteSession  = `DELETE FROM session WHERE tenant_id=$1`
 	deleteKeys     = `DELETE FROM api_key WHERE tenant_id=$1`
 	deleteTenant   = `DELETE FROM tenant WHERE tenant_id=$1 AND deleted_at > 0`
-	selectDeletion = `SELECT tenant_id FROM tenant WHERE deleted_at > 0`
+	selectDeletion = `SELECT tenant_id, name FROM tenant WHERE deleted_at > 0`
 
-	// holdTenant changes nothing. It says whether the tenant counts as deleted, once a commit that deletes or shows it has ended: one whose
-	// answer was lost may still be under way.
-	holdTenant = `UPDATE tenant SET deleted_at=deleted_at WHERE tenant_id=$1 RETURNING deleted_at`
+	// holdTenant changes nothing. It says whether the tenant counts as deleted, and by whose doing, once a commit that deletes or shows it has
+	// ended: one whose answer was lost may still be under way.
+	holdTenant = `UPDATE tenant SET deleted_at=deleted_at WHERE tenant_id=$1 RETURNING deleted_at, name`
 
 	deletionColumns = `tenant_id, external_id, device, requested_at, completed_at, counts`
 
@@ -161,7 +161,7 @@ func (s *Store) Delete(ctx context.Context, id tenant.ID, device tenant.DeviceFa
 	})
 	if errors.Is(err, tenant.ErrOutcomeUnknown) {
 		if gone, look := s.Gone(ctx, id); look != nil { // if it is deleted, what it owned goes; if not, nothing does
-			s.background(func() { s.purgeUntilDone(id) })
+			s.background(func() { s.purgeUntilDone(id, "") })
 		} else if err = nil; !gone {
 			err = fmt.Errorf("%w: the commit came to nothing", tenant.ErrUnavailable)
 		}
@@ -171,7 +171,7 @@ func (s *Store) Delete(ctx context.Context, id tenant.ID, device tenant.DeviceFa
 	}
 	done := make(chan struct{})
 	s.background(func() {
-		if s.purgeUntilDone(id) {
+		if s.purgeUntilDone(id, "") {
 			close(done)
 		}
 	})
@@ -188,7 +188,7 @@ func (s *Store) Delete(ctx context.Context, id tenant.ID, device tenant.DeviceFa
 func (s *Store) Gone(ctx context.Context, id tenant.ID) (bool, error) {
 	gone := false
 	err := s.committer.do(ctx, 1, func(ctx context.Context, b *batch) error {
-		deleted, there, err := b.hold(ctx, id)
+		deleted, there, _, err := b.hold(ctx, id)
 		gone = deleted || !there
 		return err
 	})
@@ -198,14 +198,15 @@ func (s *Store) Gone(ctx context.Context, id tenant.ID) (bool, error) {
 	return gone, nil
 }
 
-// hold says whether a tenant's row is there and whether it counts as deleted, and keeps it so until the transaction has ended.
-func (b *batch) hold(ctx context.Context, id tenant.ID) (deleted, there bool, err error) {
+// hold says whether a tenant's row is there and whether it counts as deleted, and keeps it so until the transaction has ended. mark is the
+// import's that has reserved the row; a tenant that was deleted has none.
+func (b *batch) hold(ctx context.Context, id tenant.ID) (deleted, there bool, mark string, err error) {
 	b.writes++
-	at, err := scanInt(b.row(ctx, id, holdTenant))
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, false, nil
+	var at int64
+	if err = b.row(ctx, id, holdTenant).Scan(&at, &mark); errors.Is(err, sql.ErrNoRows) {
+		return false, false, "", nil
 	}
-	return at > 0, err == nil, err
+	return at > 0, err == nil, mark, err
 }
 
 // count adds to the record of a deletion, and completes it.
@@ -261,8 +262,8 @@ func (b *batch) forget(id tenant.ID) {
 }
 
 // purgeUntilDone deletes what a deleted tenant owned, waiting for the database if it must. False: the store was closed before.
-func (s *Store) purgeUntilDone(id tenant.ID) bool {
-	return s.untilDone("a deletion", id, func() error { return s.purge(id) })
+func (s *Store) purgeUntilDone(id tenant.ID, mark string) bool {
+	return s.untilDone("a deletion", id, func() error { return s.purge(id, mark) })
 }
 
 // untilDone calls fn until it succeeds. False: the store was closed before.
@@ -284,12 +285,13 @@ func (s *Store) untilDone(what string, id tenant.ID, fn func() error) bool {
 }
 
 // purge deletes what a deleted tenant owned, and then the tenant's own row. One that owned little is gone after one step. One that lives
-// keeps everything: an import whose end was taken for failed may have been finished.
-func (s *Store) purge(id tenant.ID) error {
+// keeps everything: an import whose end was taken for failed may have been finished. So does one that has another mark: what is deleted may be
+// gone, with the answer lost, and the place be somebody else's by now.
+func (s *Store) purge(id tenant.ID, mark string) error {
 	for left := ownedInSteps(); ; {
 		rest := left
 		err := s.committer.do(s.ctx, deleteChunk, func(ctx context.Context, b *batch) (err error) {
-			rest, err = b.purgeSome(ctx, id, left) // of left alone: the committer may call this again
+			rest, err = b.purgeSome(ctx, id, mark, left) // of left alone: the committer may call this again
 			return err
 		})
 		if err != nil || len(rest) == 0 {
@@ -301,9 +303,9 @@ func (s *Store) purge(id tenant.ID) error {
 
 // purgeSome deletes up to deleteChunk rows of these kinds, and the tenant's own row when there are no more. It returns the kinds of which
 // there may be more.
-func (b *batch) purgeSome(ctx context.Context, id tenant.ID, left []owned) (rest []owned, err error) {
-	deleted, _, err := b.hold(ctx, id)
-	if err != nil || !deleted {
+func (b *batch) purgeSome(ctx context.Context, id tenant.ID, mark string, left []owned) (rest []owned, err error) {
+	deleted, _, whose, err := b.hold(ctx, id)
+	if err != nil || !deleted || whose != mark {
 		return nil, err
 	}
 	counts, budget := make(map[string]int64), int64(deleteChunk)
@@ -328,17 +330,24 @@ func (b *batch) purgeSome(ctx context.Context, id tenant.ID, left []owned) (rest
 
 // resumeDeletions goes on with the tenants whose deletion was cut short.
 func (s *Store) resumeDeletions(ctx context.Context) error {
-	var ids []string
+	type cutShort struct {
+		id   tenant.ID
+		mark string
+	}
+	var all []cutShort
 	err := s.read(ctx, func(ctx context.Context, on dbutil.Execable) (err error) {
-		ids, err = collect(ctx, on, scanString, selectDeletion)
+		all, err = collect(ctx, on, func(row dbutil.Scannable) (c cutShort, err error) {
+			err = row.Scan(&c.id, &c.mark)
+			return c, err
+		}, selectDeletion)
 		return err
 	})
-	if err != nil || len(ids) == 0 {
+	if err != nil || len(all) == 0 {
 		return err
 	}
 	s.background(func() {
-		for _, id := range ids {
-			if !s.purgeUntilDone(tenant.ID(id)) {
+		for _, c := range all {
+			if !s.purgeUntilDone(c.id, c.mark) {
 				return
 			}
 		}

@@ -445,7 +445,7 @@ func TestLostAnswerToCommitDoublesNothing(t *testing.T) {
 	store := tenanttest.Open(t, tenantsql.Config{URL: url})
 	h := tenanttest.NewTenant(t, store)
 	for n := range 5 {
-		between.loseCommits.Store(true)
+		between.loseCommit.Store(1)
 		changes := []tenant.Change{message(strconv.Itoa(n)), tenant.MarkRead{ChatID: ana}}
 		_, err := h.Commit(t.Context(), changes...)
 		require.ErrorIs(t, err, tenant.ErrUnavailable)

@@ -105,7 +105,7 @@ func (s *Store) giveUp(id tenant.ID, mark string) bool {
 		case err != nil:
 			return err
 		}
-		return s.purge(id)
+		return s.purge(id, mark)
 	})
 }
 

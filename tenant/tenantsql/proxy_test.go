@@ -20,9 +20,9 @@ type proxy struct {
 	listener        net.Listener
 	wg              sync.WaitGroup
 
-	down        atomic.Bool
-	loseCommits atomic.Bool // the next COMMIT reaches the server, its answer is lost with the connection
-	thenDown    atomic.Bool // and with it the server
+	down       atomic.Bool
+	loseCommit atomic.Int32 // counts COMMITs down: the one that takes it to 0 reaches the server, its answer is lost with the connection
+	thenDown   atomic.Bool  // and with it the server
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -88,7 +88,7 @@ func (p *proxy) pass(to, from net.Conn, lost, watch *atomic.Bool) {
 		if err != nil {
 			return
 		}
-		if watch != nil && bytes.Contains(bytes.ToLower(buffer[:n]), []byte("commit")) && p.loseCommits.CompareAndSwap(true, false) {
+		if watch != nil && bytes.Contains(bytes.ToLower(buffer[:n]), []byte("commit")) && p.loseCommit.Load() > 0 && p.loseCommit.Add(-1) == 0 {
 			watch.Store(true)
 			p.down.Store(p.thenDown.Load())
 		}

@@ -27,11 +27,11 @@ func TestAnImportWhoseBeginningIsUnknownIsAskedFor(t *testing.T) {
 	between, url := newProxy(t, tenanttest.Postgres(t).URL(t))
 	store := tenanttest.Open(t, tenantsql.Config{URL: url})
 	id, all := export(t, store)
-	between.loseCommits.Store(true)
+	between.loseCommit.Store(1)
 	require.Equal(t, id, tenanttest.Import(t, store, id, all).ID)
 	require.Equal(t, tenanttest.Settled(all), tenanttest.Settled(tenanttest.Export(t, store, id)))
 
-	between.loseCommits.Store(true)
+	between.loseCommit.Store(1)
 	_, err := store.Import(t.Context(), id)
 	require.ErrorIs(t, err, tenant.ErrExists, "what lives stays")
 }
@@ -42,7 +42,7 @@ func TestAnImportWhoseBeginningStaysUnknownIsUndone(t *testing.T) {
 	store := tenanttest.Open(t, tenantsql.Config{URL: url})
 	id, all := export(t, store)
 	between.thenDown.Store(true)
-	between.loseCommits.Store(true)
+	between.loseCommit.Store(1)
 	_, err := store.Import(t.Context(), id)
 	require.ErrorIs(t, err, tenant.ErrUnavailable)
 	require.ErrorIs(t, err, tenant.ErrOutcomeUnknown)
@@ -113,17 +113,40 @@ func TestWhatIsAbandonedTwiceIsNotTheNextImport(t *testing.T) {
 	id, all := export(t, store)
 	in, err := store.Import(t.Context(), id)
 	require.NoError(t, err)
-	between.loseCommits.Store(true)
+	between.loseCommit.Store(1)
 	abandoned := make(chan error, 1)
 	go func() { abandoned <- in.Abandon(t.Context()) }()
 	require.Eventually(t, func() bool { return len(rowsOf(t, store, id)) == 0 }, time.Minute, 5*time.Millisecond)
+	importWhile(t, store, id, all, abandoned)
+}
+
+// TestWhatIsDeletedTwiceIsNotTheNextImport is the same of a deletion.
+func TestWhatIsDeletedTwiceIsNotTheNextImport(t *testing.T) {
+	t.Parallel()
+	between, url := newProxy(t, tenanttest.Postgres(t).URL(t))
+	store := tenanttest.Open(t, tenantsql.Config{URL: url})
+	h, _ := tenanttest.Furnish(t, store, "")
+	all := tenanttest.Export(t, store, h.ID())
+	between.loseCommit.Store(2) // the first one deletes the tenant, the second what it owned
+	deleted := make(chan error, 1)
+	go func() {
+		_, err := store.Delete(t.Context(), h.ID(), tenant.DeviceNone)
+		deleted <- err
+	}()
+	require.Eventually(t, func() bool { return len(rowsOf(t, store, h.ID())) == 0 }, time.Minute, 5*time.Millisecond)
+	importWhile(t, store, h.ID(), all, deleted)
+}
+
+// importWhile imports a tenant, half of it before something else has ended.
+func importWhile(t *testing.T, store *tenantsql.Store, id tenant.ID, all []tenant.Rows, ended <-chan error) {
+	t.Helper()
 	next, err := store.Import(t.Context(), id)
 	require.NoError(t, err)
 	half := len(all) / 2
 	for _, rows := range all[:half] {
 		require.NoError(t, next.Put(t.Context(), rows))
 	}
-	require.NoError(t, <-abandoned)
+	require.NoError(t, <-ended)
 	for _, rows := range all[half:] {
 		require.NoError(t, next.Put(t.Context(), rows))
 	}
@@ -137,7 +160,7 @@ func TestADeletionWhoseAnswerIsLostIsAskedFor(t *testing.T) {
 	between, url := newProxy(t, tenanttest.Postgres(t).URL(t))
 	store := tenanttest.Open(t, tenantsql.Config{URL: url})
 	h, _ := tenanttest.Furnish(t, store, "")
-	between.loseCommits.Store(true)
+	between.loseCommit.Store(1)
 	tenanttest.Delete(t, store, h.ID())
 	require.Empty(t, rowsOf(t, store, h.ID()))
 }
