@@ -144,7 +144,7 @@ func (d *device) DoDecryptionTxn(ctx context.Context, fn func(context.Context) e
 		return err
 	}
 	done, failed := answer(ctx, d, func() ([]tenant.DeviceRow, error) {
-		return d.store.rows.DeviceRows(ctx, d.id, kindDoneEvent, hash[:])
+		return d.store.rows.DeviceRows(ctx, d.id, []int16{kindDoneEvent}, hash[:])
 	})
 	switch {
 	case failed != nil:

@@ -180,11 +180,18 @@ func (d *device) getMany(ctx context.Context, kind int16, keys []string) (map[st
 	if len(missing) == 0 {
 		return found, nil
 	}
-	stored, err := answer(ctx, d, func() (map[string][]byte, error) { return d.read(ctx, kind, missing) })
+	kinds := []int16{kind}
+	identities := d.besides(ctx, kind, missing)
+	if len(identities) > 0 {
+		kinds = append(kinds, kindIdentity)
+	}
+	all, err := answer(ctx, d, func() (map[int16]map[string][]byte, error) { return d.read(ctx, kinds, missing) })
 	if err != nil {
 		return nil, err
 	}
+	stored := all[kind]
 	d.remember(kind, missing, stored, before)
+	d.remember(kindIdentity, identities, all[kindIdentity], before)
 	for _, key := range missing {
 		value := stored[string(key)]
 		if value == nil {
@@ -197,13 +204,34 @@ func (d *device) getMany(ctx context.Context, kind int16, keys []string) (map[st
 	return found, nil
 }
 
-// read reads rows from the database.
-func (d *device) read(ctx context.Context, kind int16, keys [][]byte) (map[string][]byte, error) {
-	rows, err := d.store.rows.DeviceRows(ctx, d.id, kind, keys...)
+// besides are those of the addresses whose identities are read along with their ratchets: who needs one asks for the other next.
+func (d *device) besides(ctx context.Context, kind int16, addresses [][]byte) [][]byte {
+	if kind != kindSession {
+		return nil
+	}
+	var unknown [][]byte
+	for _, address := range addresses {
+		if _, ok, _, err := d.peek(ctx, rowID{kindIdentity, string(address)}); !ok && err == nil {
+			unknown = append(unknown, address)
+		}
+	}
+	return unknown
+}
+
+// read reads rows from the database, by their kinds.
+func (d *device) read(ctx context.Context, kinds []int16, keys [][]byte) (map[int16]map[string][]byte, error) {
+	rows, err := d.store.rows.DeviceRows(ctx, d.id, kinds, keys...)
 	if err != nil {
 		return nil, err
 	}
-	return d.opened(rows)
+	found := make(map[int16]map[string][]byte, len(kinds))
+	for _, kind := range kinds {
+		of := slices.DeleteFunc(slices.Clone(rows), func(r tenant.DeviceRow) bool { return r.Kind != kind })
+		if found[kind], err = d.opened(of); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
 }
 
 // opened decrypts rows of one kind.

@@ -300,7 +300,7 @@ func TestRowsAreEncryptedEachInItsPlace(t *testing.T) {
 		for _, address := range []string{"them:0", "others:0"} {
 			require.NoError(t, r.Sessions.PutSession(ctx, address, []byte("ratchet of "+address)))
 		}
-		stored, err := b.store.DeviceRows(ctx, r.id, sessions, []byte("them:0"))
+		stored, err := b.store.DeviceRows(ctx, r.id, []int16{sessions}, []byte("them:0"))
 		require.NoError(t, err)
 		require.Len(t, stored, 1)
 		require.NotContains(t, string(stored[0].Value), "ratchet")

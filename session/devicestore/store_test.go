@@ -365,9 +365,9 @@ type counting struct {
 	asked atomic.Int64
 }
 
-func (c *counting) DeviceRows(ctx context.Context, id tenant.ID, kind int16, keys ...[]byte) ([]tenant.DeviceRow, error) {
+func (c *counting) DeviceRows(ctx context.Context, id tenant.ID, kinds []int16, keys ...[]byte) ([]tenant.DeviceRow, error) {
 	c.asked.Add(1)
-	return c.DeviceStore.DeviceRows(ctx, id, kind, keys...)
+	return c.DeviceStore.DeviceRows(ctx, id, kinds, keys...)
 }
 
 func (c *counting) ScanDeviceRows(ctx context.Context, id tenant.ID, scan tenant.DeviceScan) ([]tenant.DeviceRow, error) {
@@ -436,6 +436,45 @@ func TestALoginAsksForNothingMore(t *testing.T) {
 			login("late", []byte("salt"), preKeys-1)
 			require.NoError(t, loaded.PrivacyTokens.PutPrivacyTokens(ctx, token("2", old)))
 			require.EqualValues(t, 1, gone(recent), "that came after the device was loaded")
+		})
+	}
+}
+
+// TestARatchetComesWithWhoseItIs: one query for both, which does not overrule what was written since.
+func TestARatchetComesWithWhoseItIs(t *testing.T) {
+	t.Parallel()
+	for _, engine := range tenanttest.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			ctx, keys := t.Context(), ring(t, devicestore.NewMasterKey())
+			s := engine.Open(t)
+			count := &counting{DeviceStore: s}
+			b := &bundle{s, devicestore.New(count, s, keys, slog.New(slog.DiscardHandler))}
+			id, jid := b.tenant(t), newJID()
+			dev := b.linked(t, id, jid)
+			old, changed := [32]byte{1}, [32]byte{2}
+			for _, address := range []string{"them:0", "others:0"} {
+				require.NoError(t, dev.Identities.PutIdentity(ctx, address, old))
+				require.NoError(t, dev.Sessions.PutSession(ctx, address, []byte("ratchet of "+address)))
+			}
+			loaded, err := b.devices.Load(ctx, id, jid)
+			require.NoError(t, err)
+			require.NoError(t, loaded.Identities.PutIdentity(ctx, "others:0", changed))
+			before := count.asked.Load()
+			for _, address := range []string{"them:0", "others:0", "nobody:0"} {
+				ratchet, err := loaded.Sessions.GetSession(ctx, address)
+				require.NoError(t, err)
+				require.Equal(t, address != "nobody:0", ratchet != nil)
+			}
+			for address, key := range map[string][32]byte{"them:0": old, "others:0": changed, "nobody:0": changed} {
+				trusted, err := loaded.Identities.IsTrustedIdentity(ctx, address, key)
+				require.NoError(t, err)
+				require.True(t, trusted, address)
+			}
+			trusted, err := loaded.Identities.IsTrustedIdentity(ctx, "them:0", changed)
+			require.NoError(t, err)
+			require.False(t, trusted)
+			require.Equal(t, before+3, count.asked.Load(), "queries")
 		})
 	}
 }

@@ -36,8 +36,8 @@ const (
 	selectDeviceKeys = `SELECT master_key, COUNT(*) FROM device GROUP BY master_key`
 	selectWrapped    = `SELECT tenant_id FROM device WHERE master_key=$1 ORDER BY tenant_id LIMIT $2`
 
-	// selectDeviceRows is completed by parameters for the keys.
-	selectDeviceRows = `SELECT row_key, value, at FROM device_row WHERE tenant_id=$1 AND kind=$2 AND row_key IN (%s)`
+	// selectDeviceRows is completed by parameters for the kinds and the keys.
+	selectDeviceRows = `SELECT kind, row_key, value, at FROM device_row WHERE tenant_id=$1 AND kind IN (%s) AND row_key IN (%s)`
 	scanDeviceRows   = `
 		SELECT row_key, value, at FROM device_row WHERE tenant_id=$1 AND kind=$2 AND row_key>=$3 ORDER BY row_key LIMIT $4`
 	scanDeviceRange = `
@@ -66,6 +66,11 @@ func scanDevice(row dbutil.Scannable) (d tenant.Device, err error) {
 
 func scanDeviceRow(row dbutil.Scannable) (r tenant.DeviceRow, err error) {
 	err = row.Scan(&r.Key, &r.Value, &r.At)
+	return r, err
+}
+
+func scanKindAndRow(row dbutil.Scannable) (r tenant.DeviceRow, err error) {
+	err = row.Scan(&r.Kind, &r.Key, &r.Value, &r.At)
 	return r, err
 }
 
@@ -126,27 +131,24 @@ func (s *Store) DeleteDevice(ctx context.Context, id tenant.ID) error {
 // maxDeviceKeys bounds the keys that one query names.
 const maxDeviceKeys = 256
 
-// DeviceRows returns those of the rows that there are.
-func (s *Store) DeviceRows(ctx context.Context, id tenant.ID, kind int16, keys ...[]byte) ([]tenant.DeviceRow, error) {
+// DeviceRows returns the rows of these kinds that have one of these keys.
+func (s *Store) DeviceRows(ctx context.Context, id tenant.ID, kinds []int16, keys ...[]byte) ([]tenant.DeviceRow, error) {
 	var all []tenant.DeviceRow
 	for len(keys) > 0 {
 		n := min(len(keys), maxDeviceKeys)
-		found, err := rows(ctx, s.at(id), scanDeviceRow, keyQuery(n), keyArgs(kind, keys[:n])...)
+		found, err := rows(ctx, s.at(id), scanKindAndRow, keyQuery(len(kinds), n), keyArgs(kinds, keys[:n])...)
 		if err != nil {
 			return nil, s.wrap(ctx, "read device rows", err)
 		}
 		all = append(all, found...)
 		keys = keys[n:]
 	}
-	for i := range all {
-		all[i].Kind = kind
-	}
 	return all, nil
 }
 
-// keyQuery is the query for so many keys, rounded up to a power of two: the drivers keep each text prepared.
-func keyQuery(n int) string {
-	return fmt.Sprintf(selectDeviceRows, parameters(3, powerOfTwo(n)))
+// keyQuery is the query for so many kinds and keys, of these rounded up to a power of two: the drivers keep each text prepared.
+func keyQuery(kinds, n int) string {
+	return fmt.Sprintf(selectDeviceRows, parameters(2, kinds), parameters(2+kinds, powerOfTwo(n)))
 }
 
 // parameters is a list of n parameters from one on.
@@ -162,9 +164,11 @@ func parameters(first, n int) string {
 }
 
 // keyArgs are the arguments beside the tenant's id; the last key fills what keyQuery rounded up.
-func keyArgs(kind int16, keys [][]byte) []any {
-	args := make([]any, 0, 1+powerOfTwo(len(keys)))
-	args = append(args, kind)
+func keyArgs(kinds []int16, keys [][]byte) []any {
+	args := make([]any, 0, len(kinds)+powerOfTwo(len(keys)))
+	for _, kind := range kinds {
+		args = append(args, kind)
+	}
 	for i := range powerOfTwo(len(keys)) {
 		args = append(args, keys[min(i, len(keys)-1)])
 	}

@@ -108,7 +108,7 @@ func stored(t tester, store DeviceStore, id tenant.ID, kind int16, keys ...strin
 	for i, key := range keys {
 		names[i] = []byte(key)
 	}
-	rows, err := store.DeviceRows(t.Context(), id, kind, names...)
+	rows, err := store.DeviceRows(t.Context(), id, []int16{kind}, names...)
 	require.NoError(t, err)
 	found := make(map[string]string, len(rows))
 	for _, r := range rows {
