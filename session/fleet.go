@@ -137,7 +137,7 @@ func (f *Fleet) load(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			f.adopt(linked.ID, linked.Session)
+			f.adopt(linked.ID, linked.Session, linked.Pending)
 		}
 		return nil
 	})
@@ -147,8 +147,9 @@ func (f *Fleet) load(ctx context.Context) error {
 	return nil
 }
 
-// adopt returns the tenant's actor, making it from its row if there is none. Nil if the fleet does not run.
-func (f *Fleet) adopt(id tenant.ID, row tenant.Session) *actor {
+// adopt returns the tenant's actor, making it from its row if there is none; pending says that it may have messages to send again. Nil if
+// the fleet does not run.
+func (f *Fleet) adopt(id tenant.ID, row tenant.Session, pending bool) *actor {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if a := f.actors[id]; a != nil {
@@ -158,6 +159,9 @@ func (f *Fleet) adopt(id tenant.ID, row tenant.Session) *actor {
 		return nil
 	}
 	a := newActor(f, id, row)
+	if pending {
+		a.outbox.given.Add(1)
+	}
 	f.actors[id] = a
 	f.wg.Add(1) // until a.end
 	a.post(a.begin)
@@ -189,7 +193,7 @@ func (f *Fleet) summon(ctx context.Context, id tenant.ID) (*actor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read session: %w", err)
 	}
-	if a := f.adopt(id, row); a != nil {
+	if a := f.adopt(id, row, true); a != nil {
 		return a, nil
 	}
 	return nil, ErrStopping

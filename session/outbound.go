@@ -312,6 +312,7 @@ func (c *conn) keep(msg tenant.Message, before []tenant.Change, p *pass) (tenant
 		cancel()
 		if errors.Is(again, tenant.ErrUnavailable) {
 			err = &UnansweredError{Message: msg, Unsure: true, Err: err}
+			a.outbox.unsure.Store(true)
 		} else {
 			err = again
 		}
@@ -429,6 +430,10 @@ func (a *actor) startResend() {
 func (c *conn) resend() {
 	a := c.actor
 	for c.ctx.Err() == nil {
+		seen, may := a.outbox.owes()
+		if !may {
+			return
+		}
 		var pending []tenant.Message
 		err := retryStore(c.ctx, a.fleet.pace.StoreTimeout, func(ctx context.Context) (err error) {
 			pending, err = a.handle.Pending(ctx, maxResend)
@@ -436,6 +441,10 @@ func (c *conn) resend() {
 		})
 		if err != nil {
 			c.log.Warn("pending messages could not be read", "error", err)
+			return
+		}
+		if len(pending) == 0 {
+			a.outbox.owesNone(seen)
 			return
 		}
 		progress := false

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wafleet/wafleet/tenant"
@@ -10,6 +11,11 @@ import (
 
 // outbox knows which of the tenant's messages are on their way, and stores what became of them. It outlives connections.
 type outbox struct {
+	// given counts what may be pending with nobody sending it, clear is the count as of a look that found nothing.
+	given, clear atomic.Int64
+	// unsure is set by a commit whose outcome is not known: it may still store a message, whenever that is.
+	unsure atomic.Bool
+
 	mu       sync.Mutex
 	underway map[tenant.MessageID]fate // being sent, or sent with the news not stored yet
 	news     []tenant.SetStatus
@@ -44,8 +50,21 @@ func (o *outbox) has(id tenant.MessageID) bool {
 	return taken
 }
 
-// release gives a message back that was not acknowledged.
+// release gives messages back whose fate is not stored.
 func (o *outbox) release(ids ...tenant.MessageID) {
+	o.given.Add(1) // first: who looks for pending messages must not pass one over that nobody has
+	o.drop(ids)
+}
+
+// owes says whether messages may be pending that nobody is sending. Who looks and finds none tells: o.owesNone(seen).
+func (o *outbox) owes() (seen int64, may bool) {
+	seen = o.given.Load()
+	return seen, seen != o.clear.Load() || o.unsure.Load()
+}
+
+func (o *outbox) owesNone(seen int64) { o.clear.Store(seen) }
+
+func (o *outbox) drop(ids []tenant.MessageID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, id := range ids {
@@ -121,7 +140,9 @@ func (a *actor) storeNews() {
 		})
 		if err != nil {
 			a.log.Warn("statuses of sent messages were not stored", "count", n, "error", err)
+			o.release(ids...)
+			continue
 		}
-		o.release(ids...)
+		o.drop(ids)
 	}
 }

@@ -97,6 +97,7 @@ type Meter interface {
 type Linked struct {
 	ID      ID
 	Session Session
+	Pending bool // there are messages that [Handle.Pending] returns
 }
 
 // Handle is one tenant's part of the store. Reads of ids resolve aliases: a chat is found by its LID, too, once the pair is

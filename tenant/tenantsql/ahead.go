@@ -235,7 +235,7 @@ func (a *ahead) phoneLookUps() []statement {
 
 func (a *ahead) sessionLookUps() []statement {
 	return lookUps("read sessions", selectSessionsOf, slices.Collect(maps.Keys(a.sessions)), tenantValue, func(row dbutil.Scannable) error {
-		found, err := scanLinked(row)
+		found, err := scanSession(row)
 		a.b.sessions[found.ID] = found.Session
 		return err
 	})

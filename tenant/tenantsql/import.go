@@ -266,7 +266,7 @@ func (in *incoming) show(
 		}
 	}
 	if len(in.held["session"]) > 0 {
-		stored, err := scanLinked(b.row(ctx, in.id, selectSession))
+		stored, err := scanSession(b.row(ctx, in.id, selectSession))
 		if err != nil {
 			return shown, fmt.Errorf("read session: %w", err)
 		}

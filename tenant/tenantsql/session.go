@@ -28,7 +28,8 @@ const (
 
 	// selectLinked looks over all tenants: it is how a node learns which sessions there are.
 	selectLinked = `
-		SELECT s.tenant_id, ` + sessionColumns + `
+		SELECT s.tenant_id, ` + sessionColumns + `,
+			EXISTS (SELECT 1 FROM message m WHERE m.tenant_id=s.tenant_id AND m.status = 0 AND m.from_me)
 		FROM session s WHERE s.tenant_id > $1 AND s.device <> '' ORDER BY s.tenant_id LIMIT $2`
 
 	// upsertSessions is completed by one tuple for each session.
@@ -49,11 +50,21 @@ const (
 const linkedChunk = 500
 
 func scanLinked(row dbutil.Scannable) (tenant.Linked, error) {
+	var pending bool
+	l, err := scanSession(row, &pending)
+	l.Pending = pending
+	return l, err
+}
+
+// scanSession scans sessionColumns behind a tenant's id, and what comes behind them.
+func scanSession(row dbutil.Scannable, rest ...any) (tenant.Linked, error) {
 	var l tenant.Linked
 	var until, paired, since, lifted int64
 	s := &l.Session
-	err := row.Scan(&l.ID, &s.Device, &s.LID, &s.Wanted, &s.Status.State, &s.Status.Ready, &s.Status.Reason, &s.Status.Message,
-		&s.Status.Action, &until, &paired, &since, &lifted, &s.Reachout.Cause)
+	err := row.Scan(append([]any{
+		&l.ID, &s.Device, &s.LID, &s.Wanted, &s.Status.State, &s.Status.Ready, &s.Status.Reason, &s.Status.Message, &s.Status.Action, &until,
+		&paired, &since, &lifted, &s.Reachout.Cause,
+	}, rest...)...)
 	s.Reachout.Since, s.Reachout.Until = fromMillis(since), fromMillis(lifted)
 	s.Until, s.PairedAt = fromMillis(until), fromMillis(paired)
 	return l, err
@@ -61,7 +72,7 @@ func scanLinked(row dbutil.Scannable) (tenant.Linked, error) {
 
 // Session returns the session's row; the zero Session when the tenant was never paired. Returns ErrNotFound.
 func (h *handle) Session(ctx context.Context) (tenant.Session, error) {
-	found, err := row(ctx, h, scanLinked, selectSession)
+	found, err := row(ctx, h, func(row dbutil.Scannable) (tenant.Linked, error) { return scanSession(row) }, selectSession)
 	if errors.Is(err, sql.ErrNoRows) {
 		return tenant.Session{}, fmt.Errorf("read session: %w", tenant.ErrNotFound)
 	}
@@ -136,7 +147,7 @@ func (b *batch) session(ctx context.Context, id tenant.ID) (tenant.Session, erro
 	if s, known := b.sessions[id]; known {
 		return s, nil
 	}
-	stored, err := scanLinked(b.rowBeside(ctx, id, selectSession))
+	stored, err := scanSession(b.rowBeside(ctx, id, selectSession))
 	if errors.Is(err, sql.ErrNoRows) {
 		return tenant.Session{}, tenant.ErrNotFound
 	}

@@ -235,12 +235,18 @@ func sessionChecks() []check {
 			commit(t, linked, tenant.SetSession{Session: online})
 			commit(t, gone, tenant.SetSession{Session: online})
 			commit(t, gone, tenant.SetSession{Session: tenant.Session{Status: tenant.SessionStatus{State: "logged_out"}}})
-			var found []tenant.Linked
-			for l, err := range s.Linked(t.Context()) {
-				require.NoError(t, err)
-				found = append(found, l)
+			list := func() (all []tenant.Linked) {
+				for l, err := range s.Linked(t.Context()) {
+					require.NoError(t, err)
+					all = append(all, l)
+				}
+				return all
 			}
-			require.Equal(t, []tenant.Linked{{ID: linked.ID(), Session: online}}, found)
+			require.Equal(t, []tenant.Linked{{ID: linked.ID(), Session: online}}, list())
+			commit(t, linked, live(own("A", ana, "one", 1)))
+			require.Equal(t, []tenant.Linked{{ID: linked.ID(), Session: online, Pending: true}}, list())
+			commit(t, linked, tenant.SetStatus{ChatID: ana, MessageIDs: []tenant.MessageID{"A"}, Status: tenant.StatusSent})
+			require.Equal(t, []tenant.Linked{{ID: linked.ID(), Session: online}}, list())
 		}},
 	}
 }
