@@ -387,7 +387,6 @@ func (a *actor) loggedIn(c *conn) {
 		a.showPairing(over, PairingView{Phase: PairingSucceeded})
 	}
 	a.startResend()
-	c.followBlocklist()
 	c.renewPresence()
 	for _, name := range a.owed.due() {
 		c.fetchState(string(name))
@@ -395,7 +394,11 @@ func (a *actor) loggedIn(c *conn) {
 	for _, job := range a.leftover.take() {
 		c.fetchHistory(job.id, job.note)
 	}
-	c.readGroups()
+	c.work.run("housekeeping", func() {
+		a.fleet.rush.wait(c.ctx)
+		c.followBlocklist()
+		c.readGroups()
+	})
 }
 
 // ended takes the news that a connection is of no use any more.

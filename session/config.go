@@ -90,6 +90,8 @@ type Pace struct {
 	// the connection is given up with the message unacknowledged. whatsmeow moves on to the next message after 300 s.
 	StoreTimeout time.Duration // 30 s
 	StoreBlocked time.Duration // 4 min
+	// RushPatience is how long at most what waited for other sessions comes before what a session looks up after its login.
+	RushPatience time.Duration // 5 s
 	// GroupsEvery is how often at most a session that connects again asks for all its groups.
 	GroupsEvery time.Duration // 10 min
 	// Calm is how long a passing state must last before it is journalled.
@@ -132,6 +134,7 @@ func withDefaults(p Pace) Pace {
 	set(&p.HistoryPage, 25*time.Second)
 	set(&p.HistoryTimeout, 80*time.Second)
 	set(&p.ResendAge, 24*time.Hour)
+	set(&p.RushPatience, 5*time.Second)
 	set(&p.StoreTimeout, 30*time.Second)
 	set(&p.StoreBlocked, 4*time.Minute)
 	set(&p.Calm, 3*time.Second)

@@ -53,8 +53,9 @@ type conn struct {
 	repeats  atomic.Bool   // whatsmeow is about to repeat a message for the phone; see pleaSeam
 
 	onlineOnce sync.Once
-	sends      group // sends under way
-	work       group // handlers under way, histories, app state
+	caughtUp   func() // says that what waited at WhatsApp has come in; once
+	sends      group  // sends under way
+	work       group  // handlers under way, histories, app state
 
 	mu     sync.Mutex
 	ended  outcome
@@ -89,7 +90,7 @@ func (a *actor) newConn(pairing bool) *conn {
 	c := &conn{
 		actor: a, gen: a.gen, pairing: pairing, log: a.log,
 		dialling: make(chan struct{}), opened: make(chan struct{}), online: make(chan struct{}), over: make(chan struct{}),
-		me: account{lid: a.row.LID}, state: newStateAccess(), backfills: newBackfills(),
+		me: account{lid: a.row.LID}, caughtUp: func() {}, state: newStateAccess(), backfills: newBackfills(),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(a.life)
 	c.sends.watch, c.work.watch = &a.watch, &a.watch
@@ -132,6 +133,9 @@ func (c *conn) open() {
 	}
 	way := verdictNone
 	defer func() { leave(way) }()
+	if !c.pairing {
+		c.caughtUp = c.actor.fleet.rush.enter()
+	}
 	if err = c.build(); err != nil {
 		c.end(c.unbuilt(err))
 		return
@@ -322,6 +326,7 @@ func (c *conn) close(parted func()) {
 			<-c.opened
 		}
 	}
+	c.caughtUp()
 	jobs := c.work.close()
 	if c.cli != nil {
 		// Disconnect alone takes the socket's hook away without a lock, while the reader may be calling it because the other
@@ -376,6 +381,8 @@ func (c *conn) lifecycle(evt any) {
 			c.lid, _ = chatID(c.dev.LID) // whatsmeow may have learned it from the login
 			close(c.online)
 		})
+	case *events.OfflineSyncCompleted:
+		c.caughtUp()
 	case *events.Disconnected:
 		if c.away.Load() {
 			lost(lostServer)

@@ -22,3 +22,6 @@ func (f *Fleet) HasReadGroups(id tenant.ID) bool {
 	a := f.running(id)
 	return a != nil && a.groupsRead.Load() != 0
 }
+
+// Rush has somebody take in what waited at WhatsApp, until leave is called.
+func (f *Fleet) Rush() (leave func()) { return f.rush.enter() }

@@ -29,6 +29,7 @@ type Fleet struct {
 	pace      *Pace
 	watch     watch
 	pacer     *pacer
+	rush      rush
 	histories *semaphore.Weighted
 	live      live
 	spool     *spool.Spool
@@ -73,6 +74,7 @@ func New(cfg Config) (*Fleet, error) {
 	f := &Fleet{
 		cfg: cfg, pace: &pace, watch: watch{log: cfg.Log, metrics: cfg.Metrics},
 		pacer:        newPacer(&pace, cfg.Metrics.BreakerOpen),
+		rush:         rush{patience: pace.RushPatience},
 		histories:    semaphore.NewWeighted(maxHistoryWorkers),
 		spool:        files,
 		groupReaders: semaphore.NewWeighted(maxGroupReaders),
