@@ -2,6 +2,6 @@
 // online, translates WhatsApp's events into the tenant's changes and the tenant's sends into WhatsApp messages. It knows nothing
 // of HTTP and nothing of SQL.
 //
-// Each tenant's session is an actor: one goroutine owns its state, callers post jobs to it, readers load a snapshot (a [View]).
+// Each tenant's session is an actor: jobs that callers post own its state, one at a time, and readers load a snapshot (a [View]).
 // The [Fleet] owns the actors, paces their connects, and waits for them when it stops.
 package session
