@@ -141,8 +141,10 @@ func (f *Fleet) underway(id tenant.ID, message tenant.MessageID) bool {
 	return a != nil && a.outbox.has(message)
 }
 
-// resendNow sends what is pending again, oldest first; done is closed when all was tried. Returns *OfflineError.
+// resendNow sends what is pending again, oldest first; done is closed when all was tried. It is for who has seen that something is. Returns
+// *OfflineError.
 func (c *conn) resendNow() (done <-chan struct{}, err error) {
+	c.actor.outbox.given.Add(1)
 	ended := make(chan struct{})
 	if !c.sends.run("resend", func() {
 		defer close(ended)

@@ -309,8 +309,9 @@ func (c *conn) keep(msg tenant.Message, before []tenant.Change, p *pass) (tenant
 		// Storing it again tells: what is stored is not stored twice.
 		ctx, cancel := context.WithTimeout(a.life, each)
 		again := retryStore(ctx, each, commit)
+		late := again != nil && ctx.Err() != nil
 		cancel()
-		if errors.Is(again, tenant.ErrUnavailable) {
+		if late || errors.Is(again, tenant.ErrUnavailable) || errors.Is(again, tenant.ErrOutcomeUnknown) {
 			err = &UnansweredError{Message: msg, Unsure: true, Err: err}
 			a.outbox.unsure.Store(true)
 		} else {
