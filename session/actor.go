@@ -382,9 +382,10 @@ func (a *actor) loggedIn(c *conn) {
 		a.online.Store(nil)
 		return
 	}
-	if over := a.pair; over != nil {
+	fresh := a.pair
+	if fresh != nil {
 		a.pair = nil
-		a.showPairing(over, PairingView{Phase: PairingSucceeded})
+		a.showPairing(fresh, PairingView{Phase: PairingSucceeded})
 	}
 	a.startResend()
 	c.renewPresence()
@@ -395,7 +396,9 @@ func (a *actor) loggedIn(c *conn) {
 		c.fetchHistory(job.id, job.note)
 	}
 	c.work.run("housekeeping", func() {
-		a.fleet.rush.wait(c.ctx)
+		if fresh == nil { // else somebody is looking, and what is stored may be of another time
+			a.fleet.rush.wait(c.ctx)
+		}
 		c.followBlocklist()
 		c.readGroups()
 	})

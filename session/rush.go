@@ -8,7 +8,7 @@ import (
 
 // rush is while sessions take in what waited for them at WhatsApp: when a node starts, all of them do. What a session looks up after its login
 // for the fleet's own sake (its groups, whom it blocks) waits until that is over, or for its patience: messages come first, those of other
-// tenants included. Who needs to know sooner asks by itself.
+// tenants included. What is stored of both is right but for what WhatsApp did not tell of while the session was away.
 type rush struct {
 	patience time.Duration // also what one session may take of the others'
 
