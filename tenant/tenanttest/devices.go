@@ -187,6 +187,11 @@ func rowsAreRead(t tester, store DeviceStore) {
 	require.Equal(t, map[string]string{"\xff\x00": ""}, stored(t, store, id, 1, "\xff\x00"))
 	require.Empty(t, stored(t, store, id, 3, "007"))
 	require.Empty(t, stored(t, store, id, 1))
+
+	write(t, store, id, put(3, "007", "of another kind"), put(4, "007", "of none that is asked for"))
+	both, err := store.DeviceRows(t.Context(), id, []int16{1, 3}, []byte("007"), []byte("008"))
+	require.NoError(t, err)
+	require.ElementsMatch(t, []tenant.DeviceRow{put(1, "007", "value 007"), put(1, "008", "value 008"), put(3, "007", "of another kind")}, both)
 	n, err := store.CountDeviceRows(ctx, id, 1)
 	require.NoError(t, err)
 	require.Equal(t, 301, n)
