@@ -399,7 +399,9 @@ func (a *actor) loggedIn(c *conn) {
 		if fresh == nil { // else somebody is looking, and what is stored may be of another time
 			a.fleet.rush.wait(c.ctx)
 		}
-		c.followBlocklist()
+		if known, _ := c.blocklistCurrent(); !known {
+			c.followBlocklist()
+		}
 		c.readGroups()
 	})
 }

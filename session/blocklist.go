@@ -19,6 +19,7 @@ type blocks struct {
 	current bool // what is stored is what WhatsApp has
 	stale   bool // it changed while it was being read
 	reading bool
+	changes int // how often it has changed, or may have
 }
 
 // followBlocklist reads the block list beside everything else, after the login and when WhatsApp says that it changed.
@@ -26,6 +27,7 @@ func (c *conn) followBlocklist() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.blocks.current = false
+	c.blocks.changes++
 	if c.blocks.reading {
 		c.blocks.stale = true
 		return
@@ -94,8 +96,8 @@ func blocked(list *waBinary.Node) []tenant.Change {
 func (f *Fleet) Blocklist(ctx context.Context, id tenant.ID) (ids []tenant.ChatID, err error) {
 	defer f.watch.contain("block_list", &err)
 	if a := f.running(id); a != nil {
-		if c := a.online.Load(); c != nil && !c.blocklistCurrent() {
-			err = c.readBlocklist(ctx)
+		if c := a.online.Load(); c != nil {
+			err = c.knowBlocklist(ctx)
 			if _, gone := errors.AsType[*OfflineError](err); err != nil && !gone {
 				return nil, err
 			}
@@ -108,10 +110,27 @@ func (f *Fleet) Blocklist(ctx context.Context, id tenant.ID) (ids []tenant.ChatI
 	return ids, nil
 }
 
-func (c *conn) blocklistCurrent() bool {
+// knowBlocklist reads the block list if that was not done since the login, or since it changed.
+func (c *conn) knowBlocklist(ctx context.Context) error {
+	known, changes := c.blocklistCurrent()
+	if known {
+		return nil
+	}
+	if err := c.readBlocklist(ctx); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.blocks.current
+	if c.blocks.changes == changes {
+		c.blocks.current = true
+	}
+	return nil
+}
+
+func (c *conn) blocklistCurrent() (known bool, changes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.blocks.current, c.blocks.changes
 }
 
 // Block blocks a person, or does not block them any more, at WhatsApp and then here. Returns *[OfflineError], ErrNotOnWhatsApp,

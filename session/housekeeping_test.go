@@ -17,11 +17,11 @@ import (
 	"github.com/wafleet/wafleet/tenant/tenanttest"
 )
 
-// lookers counts who has looked for pending messages, and for groups.
+// lookers counts who has looked for pending messages, for groups, and at WhatsApp for the block list.
 type lookers struct {
 	tenant.Store
 
-	pending, groups *atomic.Int64
+	pending, groups, blocklists *atomic.Int64
 }
 
 func (s lookers) Tenant(id tenant.ID) tenant.Handle { return looker{s.Store.Tenant(id), s} }
@@ -42,12 +42,21 @@ func (h looker) Groups(ctx context.Context) ([]tenant.Group, error) {
 	return h.Handle.Groups(ctx)
 }
 
+func (h looker) Commit(ctx context.Context, changes ...tenant.Change) (tenant.Result, error) {
+	for _, change := range changes {
+		if _, ok := change.(tenant.SetBlocklist); ok {
+			h.all.blocklists.Add(1)
+		}
+	}
+	return h.Handle.Commit(ctx, changes...)
+}
+
 // watched is a world that counts lookers.
 func watched(t *testing.T, engine tenanttest.Engine, change ...func(*world)) (*world, lookers) {
 	t.Helper()
-	l := lookers{pending: new(atomic.Int64), groups: new(atomic.Int64)}
+	l := lookers{pending: new(atomic.Int64), groups: new(atomic.Int64), blocklists: new(atomic.Int64)}
 	return newWorld(t, engine, append(change, func(w *world) {
-		w.wrap = func(s tenant.Store) tenant.Store { return lookers{s, l.pending, l.groups} }
+		w.wrap = func(s tenant.Store) tenant.Store { return lookers{s, l.pending, l.groups, l.blocklists} }
 	})...), l
 }
 
@@ -71,9 +80,13 @@ func TestMessagesOfAllComeBeforeWhatASessionLooksUp(t *testing.T) {
 	require.NoError(t, c.phone.Block(within(t), ana.Number(), true))
 	c.contact(c.chatID(ana), func(k *tenant.Contact) bool { return k.IsBlocked })
 	c.again()
-	ids, err := w.fleet.Blocklist(within(t), c.ID())
-	require.NoError(t, err)
-	require.Equal(t, []tenant.ChatID{c.chatID(ana)}, ids)
+	before := looked.blocklists.Load()
+	for range 2 {
+		ids, err := w.fleet.Blocklist(within(t), c.ID())
+		require.NoError(t, err)
+		require.Equal(t, []tenant.ChatID{c.chatID(ana)}, ids)
+	}
+	require.Equal(t, before+1, looked.blocklists.Load(), "who reads it again need not ask")
 	require.EqualValues(t, 1, looked.groups.Load())
 	leave()
 	eventually(t, func() bool { return looked.groups.Load() == 2 })
