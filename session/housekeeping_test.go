@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/wafleet/wafleet/session"
@@ -144,24 +143,8 @@ func TestWhatACommitStoresLateGoesOut(t *testing.T) {
 	c, ana := w.paired(wasim.PhoneConfig{}), w.phone(wasim.PhoneConfig{})
 	c.send(c.chatID(ana), "warm")
 	w.anew(func(p *session.Pace) { p.StoreTimeout = 3 * time.Second }, c)
-	beside, err := pgx.Connect(t.Context(), url)
-	require.NoError(t, err)
-	_, err = beside.Exec(t.Context(), `
-		CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS '
-			BEGIN
-				LOOP
-					BEGIN
-						PERFORM pg_advisory_xact_lock(1);
-						RETURN NULL;
-					EXCEPTION WHEN query_canceled THEN -- as pgx asks for, but a COMMIT may be too far
-					END;
-				END LOOP;
-			END';
-		CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON message DEFERRABLE INITIALLY DEFERRED
-			FOR EACH ROW WHEN (NEW.body = 'late') EXECUTE FUNCTION dawdle();
-		SELECT pg_advisory_lock(1)`)
-	require.NoError(t, err)
-	_, err = w.fleet.SendText(within(t), c.ID(), c.chatID(ana), session.TextMessage{Text: "late"})
+	beside := tenanttest.Dawdle(t, url, "INSERT ON message", "NEW.body = 'late'")
+	_, err := w.fleet.SendText(within(t), c.ID(), c.chatID(ana), session.TextMessage{Text: "late"})
 	var unanswered *session.UnansweredError
 	require.ErrorAs(t, err, &unanswered)
 	require.True(t, unanswered.Unsure)

@@ -365,6 +365,14 @@ type counting struct {
 	asked atomic.Int64
 }
 
+// counted is a bundle whose queries are counted.
+func counted(t *testing.T, engine tenanttest.Engine) (*bundle, *counting) {
+	t.Helper()
+	s := engine.Open(t)
+	count := &counting{DeviceStore: s}
+	return &bundle{s, devicestore.New(count, s, ring(t, devicestore.NewMasterKey()), slog.New(slog.DiscardHandler))}, count
+}
+
 func (c *counting) DeviceRows(ctx context.Context, id tenant.ID, kinds []int16, keys ...[]byte) ([]tenant.DeviceRow, error) {
 	c.asked.Add(1)
 	return c.DeviceStore.DeviceRows(ctx, id, kinds, keys...)
@@ -387,10 +395,8 @@ func TestALoginAsksForNothingMore(t *testing.T) {
 	for _, engine := range tenanttest.Engines() {
 		t.Run(engine.Name, func(t *testing.T) {
 			t.Parallel()
-			ctx, keys := t.Context(), ring(t, devicestore.NewMasterKey())
-			s := engine.Open(t)
-			count := &counting{DeviceStore: s}
-			b := &bundle{s, devicestore.New(count, s, keys, slog.New(slog.DiscardHandler))}
+			ctx := t.Context()
+			b, count := counted(t, engine)
 			id, jid := b.tenant(t), newJID()
 			dev := b.linked(t, id, jid)
 
@@ -446,10 +452,8 @@ func TestARatchetComesWithWhoseItIs(t *testing.T) {
 	for _, engine := range tenanttest.Engines() {
 		t.Run(engine.Name, func(t *testing.T) {
 			t.Parallel()
-			ctx, keys := t.Context(), ring(t, devicestore.NewMasterKey())
-			s := engine.Open(t)
-			count := &counting{DeviceStore: s}
-			b := &bundle{s, devicestore.New(count, s, keys, slog.New(slog.DiscardHandler))}
+			ctx := t.Context()
+			b, count := counted(t, engine)
 			id, jid := b.tenant(t), newJID()
 			dev := b.linked(t, id, jid)
 			old, changed := [32]byte{1}, [32]byte{2}

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/wafleet/wafleet/tenant"
@@ -172,23 +171,7 @@ func TestADeletionThatIsStillBeingCommittedIsWaitedFor(t *testing.T) {
 	between, url := newProxy(t, direct)
 	store := tenanttest.Open(t, tenantsql.Config{URL: url})
 	h, _ := tenanttest.Furnish(t, store, "")
-	beside, err := pgx.Connect(t.Context(), direct)
-	require.NoError(t, err)
-	_, err = beside.Exec(t.Context(), `
-		CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS '
-			BEGIN
-				LOOP
-					BEGIN
-						PERFORM pg_advisory_xact_lock(1);
-						RETURN NULL;
-					EXCEPTION WHEN query_canceled THEN -- as pgx asks for when it loses a connection, but a COMMIT may be too far
-					END;
-				END LOOP;
-			END';
-		CREATE CONSTRAINT TRIGGER dawdle AFTER UPDATE ON tenant DEFERRABLE INITIALLY DEFERRED
-			FOR EACH ROW WHEN (NEW.deleted_at > 0) EXECUTE FUNCTION dawdle();
-		SELECT pg_advisory_lock(1)`)
-	require.NoError(t, err)
+	beside := tenanttest.Dawdle(t, direct, "UPDATE ON tenant", "NEW.deleted_at > 0")
 	waiting := func(kind string) {
 		t.Helper()
 		require.Eventually(t, func() bool {
@@ -207,7 +190,7 @@ func TestADeletionThatIsStillBeingCommittedIsWaitedFor(t *testing.T) {
 	waiting("advisory") // the COMMIT
 	between.cut()
 	waiting("transactionid") // who asks what came of it
-	_, err = store.Get(t.Context(), h.ID())
+	_, err := store.Get(t.Context(), h.ID())
 	require.NoError(t, err, "nobody sees it yet")
 	require.NoError(t, beside.Close(t.Context()))
 	require.NoError(t, <-deleted)
