@@ -19,7 +19,7 @@ func (h *handle) Commit(ctx context.Context, changes ...tenant.Change) (tenant.R
 	}
 	defer h.store.commits.leave(h.id)
 	h.store.riders.prepare(h.id)
-	err := h.store.committer.await(ctx, &job{tenant: h.id, changes: changes, size: len(changes), apply: func(ctx context.Context, b *batch) error {
+	err := h.store.committer.await(ctx, &job{wish: wish{size: len(changes)}, tenant: h.id, changes: changes, apply: func(ctx context.Context, b *batch) error {
 		result = tenant.Result{}
 		unopened := b.unopened
 		for _, change := range changes {

@@ -23,36 +23,29 @@ const (
 	maxConflicts = 8
 )
 
-// job is what one caller wants to have done in a transaction.
+// job is what one caller wants to have done in a transaction. Its size is how many changes it makes.
 type job struct {
+	wish
+
 	// apply does it. It may be called again after a transaction that failed, and starts from nothing then.
 	apply func(context.Context, *batch) error
-	// size is how many changes it makes.
-	size int
 	// tenant and changes are what it will apply, as far as it can be told before; see [batch.lookAhead].
 	tenant  tenant.ID
 	changes []tenant.Change
-	// left is closed when the caller no longer waits; a job that was not begun by then is dropped.
-	left <-chan struct{}
-	// reply gets the outcome, once; buffered, since the caller may have left.
-	reply chan error
 }
 
 // committer owns all transactions that change what tenants own.
 //
 //	callers ──▶ queue ──▶ gather ──▶ BEGIN · apply each · flush · COMMIT ──▶ answer each, wake watchers
 type committer struct {
-	store    *Store
-	db       *dbutil.Database
-	begin    func(context.Context, *dbutil.Database) (transaction, error)
-	log      *slog.Logger
-	metrics  Metrics
-	timeout  time.Duration
-	maxBatch int
+	*queue[*job]
 
-	queue chan *job
-	stop  chan struct{} // closed by close: no more jobs are taken
-	ended chan struct{} // closed by run: all jobs taken have been answered
+	store   *Store
+	db      *dbutil.Database
+	begin   func(context.Context, *dbutil.Database) (transaction, error)
+	log     *slog.Logger
+	metrics Metrics
+	timeout time.Duration
 
 	// heads holds what was committed last of tenants, so that a commit need not read it. Touched by run alone. Whenever a
 	// transaction fails, or its outcome is unknown, what it touched is forgotten.
@@ -62,107 +55,38 @@ type committer struct {
 func newCommitter(ctx context.Context, s *Store, cfg Config) *committer {
 	heads, _ := lru.New[tenant.ID, head](defaultHeads) // fails for sizes below 1 only
 	c := &committer{
-		store: s, db: s.writer, begin: beginSQLite, log: cfg.Log, metrics: cfg.Metrics,
-		timeout: cfg.CommitTimeout, maxBatch: cfg.MaxBatch,
-		queue: make(chan *job, cfg.QueueSize),
-		stop:  make(chan struct{}),
-		ended: make(chan struct{}),
-		heads: heads,
+		queue: newQueue[*job](cfg.QueueSize, cfg.MaxBatch, maxBatchChanges),
+		store: s, db: s.writer, begin: beginSQLite, log: cfg.Log, metrics: cfg.Metrics, timeout: cfg.CommitTimeout, heads: heads,
 	}
 	if s.writer.Dialect == dbutil.Postgres {
 		c.begin = beginPostgres
 	}
-	go c.run(ctx)
+	go c.run(func(jobs []*job) {
+		c.metrics.QueueLength(len(c.waiting))
+		c.commit(ctx, jobs)
+	})
 	return c
-}
-
-// close refuses new jobs and waits until those taken are done.
-func (c *committer) close() {
-	close(c.stop)
-	<-c.ended
 }
 
 // do queues a job and waits for its outcome. After an error it is unknown what was done, unless apply returned it; and apply may still be
 // running, so that nothing it writes may be read then.
 func (c *committer) do(ctx context.Context, size int, apply func(context.Context, *batch) error) error {
-	return c.await(ctx, &job{apply: apply, size: size})
+	return c.await(ctx, &job{wish: wish{size: size}, apply: apply})
 }
 
 // await is do for a job that says more of itself.
 func (c *committer) await(ctx context.Context, j *job) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	j.left, j.reply = ctx.Done(), make(chan error, 1)
-	select {
-	case <-c.stop:
-		return tenant.ErrClosed
-	default:
-	}
-	select {
-	case c.queue <- j:
-	case <-c.stop:
-		return tenant.ErrClosed
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	select {
-	case err := <-j.reply:
-		return err
-	case <-ctx.Done():
+	err := c.queue.await(ctx, j)
+	if errors.Is(err, errLeft) {
 		return fmt.Errorf("%w: %w", tenant.ErrOutcomeUnknown, context.Cause(ctx))
-	case <-c.ended:
 	}
-	select { // it was answered just before the end, or came too late to be taken
-	case err := <-j.reply:
-		return err
-	default:
-		return tenant.ErrClosed
-	}
-}
-
-func (c *committer) run(ctx context.Context) {
-	defer close(c.ended)
-	for {
-		select {
-		case j := <-c.queue:
-			c.commit(ctx, c.gather(j))
-			continue
-		case <-c.stop:
-		}
-		for {
-			select {
-			case j := <-c.queue:
-				c.commit(ctx, c.gather(j))
-			default:
-				return
-			}
-		}
-	}
-}
-
-// gather takes what is queued, without waiting for more.
-func (c *committer) gather(first *job) []*job {
-	jobs := []*job{first}
-	changes := first.size
-	for len(jobs) < c.maxBatch && changes < maxBatchChanges {
-		select {
-		case j := <-c.queue:
-			jobs = append(jobs, j)
-			changes += j.size
-		default:
-			c.metrics.QueueLength(0)
-			return jobs
-		}
-	}
-	c.metrics.QueueLength(len(c.queue))
-	return jobs
+	return err
 }
 
 // commit answers all jobs. A job that makes the transaction fail is told so, and the others are run again without it.
 func (c *committer) commit(ctx context.Context, jobs []*job) {
 	for conflicts := 0; ; {
-		jobs = waiting(jobs)
+		jobs = staying(jobs)
 		if len(jobs) == 0 {
 			return
 		}
@@ -192,26 +116,6 @@ func (c *committer) commit(ctx context.Context, jobs []*job) {
 			c.commit(ctx, jobs[:len(jobs)/2])
 			jobs = jobs[len(jobs)/2:]
 		}
-	}
-}
-
-// waiting leaves out the jobs whose callers have left.
-func waiting(jobs []*job) []*job {
-	kept := jobs[:0:0]
-	for _, j := range jobs {
-		select {
-		case <-j.left:
-			j.reply <- context.Canceled // nobody reads it
-		default:
-			kept = append(kept, j)
-		}
-	}
-	return kept
-}
-
-func answer(jobs []*job, err error) {
-	for _, j := range jobs {
-		j.reply <- err
 	}
 }
 

@@ -85,6 +85,16 @@ func (s *Store) Device(ctx context.Context, id tenant.ID) (tenant.Device, error)
 
 // LoadDevice returns the tenant's device with its baggage.
 func (s *Store) LoadDevice(ctx context.Context, id tenant.ID, want tenant.DeviceBaggage) (d tenant.LoadedDevice, err error) {
+	if s.reader != nil {
+		q := &question{tenant: id, baggage: &want}
+		switch err = s.reader.ask(ctx, q); {
+		case err != nil:
+			return tenant.LoadedDevice{}, s.wrap(ctx, "load device", err)
+		case q.device == nil:
+			return tenant.LoadedDevice{}, tenant.ErrDeviceNotFound
+		}
+		return *q.device, nil
+	}
 	args := []any{want.Count, want.Oldest}
 	for _, kind := range want.Rows {
 		args = append(args, kind)
@@ -133,6 +143,13 @@ const maxDeviceKeys = 256
 
 // DeviceRows returns the rows of these kinds that have one of these keys.
 func (s *Store) DeviceRows(ctx context.Context, id tenant.ID, kinds []int16, keys ...[]byte) ([]tenant.DeviceRow, error) {
+	if n := len(kinds) * len(keys); s.reader != nil && n > 0 && n <= maxRowsGathered {
+		q := &question{tenant: id, kinds: kinds, keys: keys}
+		if err := s.reader.ask(ctx, q); err != nil {
+			return nil, s.wrap(ctx, "read device rows", err)
+		}
+		return q.rows, nil
+	}
 	var all []tenant.DeviceRow
 	for len(keys) > 0 {
 		n := min(len(keys), maxDeviceKeys)

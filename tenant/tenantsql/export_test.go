@@ -3,6 +3,8 @@ package tenantsql
 import (
 	"context"
 	"fmt"
+
+	"github.com/wafleet/wafleet/tenant"
 )
 
 // Do runs a function as a caller's part of a transaction.
@@ -12,7 +14,10 @@ func (s *Store) Do(ctx context.Context, apply func() error) error {
 }
 
 // Queued is how many callers wait for the committer.
-func (s *Store) Queued() int { return len(s.committer.queue) }
+func (s *Store) Queued() int { return len(s.committer.waiting) }
+
+// Asked is how many callers wait for rows of devices to be read, behind those whose rows are being read.
+func (s *Store) Asked() int { return len(s.reader.waiting) }
 
 // DoStatement runs a statement as a caller's part of a transaction.
 func (s *Store) DoStatement(ctx context.Context, statement string, args ...any) error {
@@ -40,6 +45,15 @@ func KeyLookUps() map[string]int {
 		all[text] = n
 	}
 	return all
+}
+
+// DeviceLookUps are statements that name devices and rows of devices by their keys, and how many parameters they have.
+func DeviceLookUps() map[string]int {
+	load := loadDevicesText(&tenant.DeviceBaggage{Rows: []int16{4, 6, 11}, Count: 3, Oldest: 10})
+	return map[string]int{
+		fmt.Sprintf(selectDeviceRowsOf, tuples(selectDeviceRowsTuple, ", ", 4)): 12,
+		fmt.Sprintf(load, tuples("(?)", ", ", 4)):                              4,
+	}
 }
 
 // ChatsInOrder are statements that go through a chat's messages in their order, and how many parameters they have.

@@ -18,25 +18,28 @@ const (
 
 // openPostgres makes the pool that our queries share with database/sql, and a connection of its own for the committer, which
 // must not queue behind readers. Neither connects yet.
-func openPostgres(ctx context.Context, url string, size int) (pool *pgxpool.Pool, shared, writer *sql.DB, err error) {
+func openPostgres(ctx context.Context, url string, size int) (pool *pgxpool.Pool, shared, writer, reader *sql.DB, err error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("database url: %w", err) // pgx redacts the password
+		return nil, nil, nil, nil, fmt.Errorf("database url: %w", err) // pgx redacts the password
 	}
 	config.MaxConns = int32(min(size, 10_000)) //nolint:gosec // bounded in the same expression
 	config.MinConns = 0
 	preparePostgres(config.ConnConfig)
 	pool, err = pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("database pool: %w", err)
+		return nil, nil, nil, nil, fmt.Errorf("database pool: %w", err)
 	}
 	shared = stdlib.OpenDBFromPool(pool)
 	shared.SetMaxOpenConns(size)
 
-	writer = stdlib.OpenDB(*config.ConnConfig.Copy(), stdlib.OptionAfterConnect(preferIndexes))
-	writer.SetMaxOpenConns(1)
-	writer.SetMaxIdleConns(1)
-	return pool, shared, writer, nil
+	single := func() *sql.DB {
+		db := stdlib.OpenDB(*config.ConnConfig.Copy(), stdlib.OptionAfterConnect(preferIndexes))
+		db.SetMaxOpenConns(1)
+		db.SetMaxIdleConns(1)
+		return db
+	}
+	return pool, shared, single(), single(), nil
 }
 
 // preferIndexes has the committer's statements look rows up one by one. All of them name their rows by keys; but PostgreSQL may plan them

@@ -23,6 +23,7 @@ type proxy struct {
 	down       atomic.Bool
 	loseCommit atomic.Int32 // counts COMMITs down: the one that takes it to 0 reaches the server, its answer is lost with the connection
 	thenDown   atomic.Bool  // and with it the server
+	syncs      atomic.Int64 // how often the server was asked for all its answers: once in each round trip
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -91,6 +92,9 @@ func (p *proxy) pass(to, from net.Conn, lost, watch *atomic.Bool) {
 		if watch != nil && bytes.Contains(bytes.ToLower(buffer[:n]), []byte("commit")) && p.loseCommit.Load() > 0 && p.loseCommit.Add(-1) == 0 {
 			watch.Store(true)
 			p.down.Store(p.thenDown.Load())
+		}
+		if watch != nil {
+			p.syncs.Add(int64(bytes.Count(buffer[:n], []byte("S\x00\x00\x00\x04"))))
 		}
 		if lost != nil && lost.Load() {
 			return // the server has answered, nobody hears it

@@ -110,12 +110,15 @@ func (t *pipelined) Rollback() error {
 	return t.Tx.Rollback()
 }
 
-func (t *pipelined) together(ctx context.Context, all []statement) error {
+func (t *pipelined) together(ctx context.Context, all []statement) error { return pipeline(ctx, t.conn, all) }
+
+// pipeline runs statements in their order over a connection to PostgreSQL, and waits for them once. It stops at the first error.
+func pipeline(ctx context.Context, on *sql.Conn, all []statement) error {
 	if len(all) == 0 {
 		return nil
 	}
 	var failed error // is not Raw's: what the server refuses says nothing against the connection
-	err := t.conn.Raw(func(driver any) error {
+	err := on.Raw(func(driver any) error {
 		conn, ok := driver.(*stdlib.Conn)
 		if !ok {
 			return fmt.Errorf("postgres: driver's connection is a %T", driver)
@@ -191,13 +194,23 @@ func pieces[T any](doing, text, tuple, between string, items []T, values func(T)
 // lookUps makes the statements that look many keys up: text is completed by tuples of them. The number of tuples is a power of two, the
 // last key filling the rest.
 func lookUps[K any](doing, text string, keys []K, values func(K) []any, read func(dbutil.Scannable) error) (all []statement) {
+	if len(keys) == 0 {
+		return nil
+	}
+	return lookUpsAs(doing, text, questionMarks(len(values(keys[0]))), keys, values, read)
+}
+
+// questionMarks is a tuple of n parameters.
+func questionMarks(n int) string { return "(?" + strings.Repeat(", ?", n-1) + ")" }
+
+// lookUpsAs is lookUps with the form of a tuple, for keys that are not all texts.
+func lookUpsAs[K any](doing, text, tuple string, keys []K, values func(K) []any, read func(dbutil.Scannable) error) (all []statement) {
 	for chunk := range slices.Chunk(keys, maxTuples) {
 		size := powerOfTwo(len(chunk))
 		var args []any
 		for i := range size {
 			args = append(args, values(chunk[min(i, len(chunk)-1)])...)
 		}
-		tuple := "(?" + strings.Repeat(", ?", len(args)/size-1) + ")"
 		all = append(all, statement{doing: doing, query: fmt.Sprintf(text, tuples(tuple, ", ", size)), args: args, read: read})
 	}
 	return all

@@ -59,7 +59,7 @@ type Config struct {
 	Log     *slog.Logger // default: discard
 	Metrics Metrics      // default: none
 
-	// PoolSize is the most connections to the database, beside the committer's own.
+	// PoolSize is the most connections to the database, beside the committer's own and, on PostgreSQL, one for reading devices' rows.
 	PoolSize int
 	// MaxBatch is the most callers that share one transaction.
 	MaxBatch int
@@ -100,6 +100,7 @@ type Store struct {
 	writer *dbutil.Database // the committer's single connection
 
 	committer *committer
+	reader    *reader               // nil on SQLite
 	claim     atomic.Pointer[Claim] // nil without one: tools and tests have their databases for themselves
 	watchers  watchers
 	riders    riders
@@ -119,7 +120,7 @@ type Store struct {
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg = cfg.withDefaults()
 	s := &Store{url: cfg.URL, log: cfg.Log, readTimeout: cfg.ReadTimeout, claimPatience: cfg.ClaimPatience}
-	var shared, writer *sql.DB
+	var shared, writer, reading *sql.DB
 	var dialect string
 	var err error
 	switch scheme, _, _ := strings.Cut(cfg.URL, ":"); scheme {
@@ -128,7 +129,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		shared, writer, err = openSQLite(sqlitePath(cfg.URL), cfg.PoolSize)
 	case "postgres", "postgresql":
 		dialect = "pgx"
-		s.pool, shared, writer, err = openPostgres(ctx, cfg.URL, cfg.PoolSize)
+		s.pool, shared, writer, reading, err = openPostgres(ctx, cfg.URL, cfg.PoolSize)
 	default:
 		err = errors.New("database url: neither sqlite:… nor postgres://…")
 	}
@@ -147,6 +148,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.keys.init()
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.committer = newCommitter(context.WithoutCancel(ctx), s, cfg)
+	if reading != nil {
+		s.reader = newReader(context.WithoutCancel(ctx), reading, cfg.ReadTimeout)
+	}
 	s.closed = sync.OnceValue(s.close)
 	return s, nil
 }
@@ -165,6 +169,9 @@ func (s *Store) close() error {
 	s.tasks.Wait()
 	s.keys.close()
 	err := errors.Join(s.writer.Close(), s.db.Close())
+	if s.reader != nil {
+		err = errors.Join(err, s.reader.close())
+	}
 	if s.pool != nil {
 		s.pool.Close()
 	}
@@ -183,14 +190,7 @@ func (s *Store) background(task func()) {
 }
 
 // closing says whether Close was called.
-func (s *Store) closing() bool {
-	select {
-	case <-s.committer.stop:
-		return true
-	default:
-		return false
-	}
-}
+func (s *Store) closing() bool { return s.committer.closing() }
 
 // Ping says whether the database answers. Returns ErrUnavailable, ErrClosed.
 func (s *Store) Ping(ctx context.Context) error {

@@ -2,6 +2,7 @@ package tenanttest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/wafleet/wafleet/tenant"
 )
@@ -26,6 +28,7 @@ func ExerciseDevices(t *testing.T, newStore func(t *testing.T) DeviceStore) {
 		"ADeviceIsStoredReplacedAndDeleted":       deviceIsKept,
 		"ADeviceIsLoadedWithItsBaggage":           deviceIsLoadedWithBaggage,
 		"RowsAreReadByKeyAndInOrder":              rowsAreRead,
+		"ManyReadAtOnceAndEachGetsItsOwn":         manyRead,
 		"RowsAreTheTenantsOwn":                    rowsAreOwn,
 		"RidersRowsGoWithTheTenantsCommits":       ridersGoAlong,
 		"ACommitThatFailsLandsNothing":            failedCommitsLandNothing,
@@ -214,6 +217,60 @@ func rowsAreRead(t tester, store DeviceStore) {
 		tenant.DeviceRow{Kind: 1, Key: []byte("002"), Value: []byte("too late"), IfNew: true},
 		tenant.DeviceRow{Kind: 1, Key: []byte("500"), Value: []byte("in time"), IfNew: true})
 	require.Equal(t, map[string]string{"000": "new", "002": "value 002", "500": "in time"}, stored(t, store, id, 1, "000", "001", "002", "500"))
+}
+
+func manyRead(t tester, store DeviceStore) {
+	ctx := t.Context()
+	ids := make([]tenant.ID, 24)
+	for i := range ids {
+		ids[i] = NewTenant(t, store).ID()
+		if i%4 == 0 {
+			continue // has no device
+		}
+		require.NoError(t, store.PutDevice(ctx, ids[i], tenant.Device{JID: string(ids[i]), WrappedKey: []byte(ids[i]), Value: []byte(ids[i])}))
+		write(t, store, ids[i], put(1, "k", string(ids[i])), put(2, "k", string(ids[i])), put(2, "l", string(ids[i])))
+	}
+	load := func(id tenant.ID, exists bool, want tenant.DeviceBaggage, count int) error {
+		found, err := store.LoadDevice(ctx, id, want)
+		switch {
+		case !exists && !errors.Is(err, tenant.ErrDeviceNotFound):
+			return fmt.Errorf("of no device there was %v, %w", found, err)
+		case exists && (err != nil || found.JID != string(id) || found.Count != count || len(found.Rows) != 3-count):
+			return fmt.Errorf("of the device of %s there was %v, %w", id, found, err)
+		}
+		for _, r := range found.Rows {
+			if string(r.Value) != string(id) {
+				return fmt.Errorf("%s got %q", id, r.Value)
+			}
+		}
+		return nil
+	}
+	read := func(id tenant.ID, exists bool, kinds []int16, rows int, keys ...[]byte) error {
+		found, err := store.DeviceRows(ctx, id, kinds, keys...)
+		if !exists {
+			rows = 0
+		}
+		if err != nil || len(found) != rows {
+			return fmt.Errorf("of %s there were %v, %w", id, found, err)
+		}
+		for _, r := range found {
+			if string(r.Value) != string(id) {
+				return fmt.Errorf("%s got %q", id, r.Value)
+			}
+		}
+		return nil
+	}
+	var group errgroup.Group
+	for range 4 {
+		for i, id := range ids {
+			exists := i%4 != 0
+			group.Go(func() error { return load(id, exists, tenant.DeviceBaggage{Rows: []int16{1}, Count: 2, Oldest: 3}, 2) })
+			group.Go(func() error { return load(id, exists, tenant.DeviceBaggage{Rows: []int16{2}, Count: 1, Oldest: 3}, 1) })
+			group.Go(func() error { return read(id, exists, []int16{1}, 1, []byte("k")) })
+			group.Go(func() error { return read(id, exists, []int16{1, 2}, 3, []byte("l"), []byte("none"), []byte("k")) })
+		}
+	}
+	require.NoError(t, group.Wait())
 }
 
 func rowsAreOwn(t tester, store DeviceStore) {
