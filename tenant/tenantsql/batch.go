@@ -27,9 +27,6 @@ const (
 		FROM (VALUES %s) v
 		WHERE head.tenant_id=v.column1 AND head.version=v.column4`
 	updateHeadsTuple = `(CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT))`
-
-	insertEvents      = `INSERT INTO journal (tenant_id, seq, kind, created_at, data) VALUES %s`
-	insertEventsTuple = `(?, ?, ?, ?, ?)`
 )
 
 // head is how far a tenant's numbers have come: seq counts events, ord messages, version commits. early is how
@@ -252,14 +249,16 @@ func (b *batch) headWrites() []statement {
 	return all
 }
 
+var journalColumnNames = []string{"tenant_id", "seq", "kind", "created_at", "data"} //nolint:gochecknoglobals // does not change
+
 func (b *batch) eventWrites() []statement {
-	events := slices.DeleteFunc(b.events, func(e journalRow) bool {
-		_, gone := b.deleted[e.tenant]
-		return gone
-	})
-	return manyWrites("write journal", insertEvents, insertEventsTuple, events, func(e journalRow) []any {
-		return []any{string(e.tenant), e.seq, string(e.kind), b.now.UnixMilli(), string(e.data)}
-	})
+	rows := make([][]any, 0, len(b.events))
+	for _, e := range b.events {
+		if _, gone := b.deleted[e.tenant]; !gone {
+			rows = append(rows, []any{string(e.tenant), e.seq, string(e.kind), b.now.UnixMilli(), string(e.data)})
+		}
+	}
+	return inserts("write journal", "journal", journalColumnNames, rows)
 }
 
 func (b *batch) chatWrites() []statement {

@@ -52,7 +52,7 @@ func DeviceLookUps() map[string]int {
 	load := loadDevicesText(&tenant.DeviceBaggage{Rows: []int16{4, 6, 11}, Count: 3, Oldest: 10})
 	return map[string]int{
 		fmt.Sprintf(selectDeviceRowsOf, tuples(selectDeviceRowsTuple, ", ", 4)): 12,
-		fmt.Sprintf(load, tuples("(?)", ", ", 4)):                              4,
+		fmt.Sprintf(load, tuples("(?)", ", ", 4)):                               4,
 	}
 }
 

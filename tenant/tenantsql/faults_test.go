@@ -134,6 +134,55 @@ func TestRefusedStatementCostsOneCaller(t *testing.T) {
 	}
 }
 
+// TestManyRowsOfWhichOneIsRefusedCostTheirCaller: many rows go another way to PostgreSQL than few.
+func TestManyRowsOfWhichOneIsRefusedCostTheirCaller(t *testing.T) {
+	t.Parallel()
+	refuse := map[string]string{
+		"SQLite": `CREATE TRIGGER refuse BEFORE INSERT ON message WHEN NEW.message_id='bad' BEGIN SELECT RAISE(ABORT, 'bad'); END`,
+		"PostgreSQL": `
+			CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''bad''; END';
+			CREATE TRIGGER refuse BEFORE INSERT ON message FOR EACH ROW WHEN (NEW.message_id='bad') EXECUTE FUNCTION refuse()`,
+	}
+	for _, engine := range tenanttest.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			store := engine.Open(t)
+			_, err := store.Database().Exec(t.Context(), refuse[engine.Name])
+			require.NoError(t, err)
+			const rows = 100
+			many := func(last string) (all []tenant.Change) {
+				for n := range rows - 1 {
+					all = append(all, message(strconv.Itoa(n)))
+				}
+				return append(all, message(last))
+			}
+			good := []tenant.Handle{tenanttest.NewTenant(t, store), tenanttest.NewTenant(t, store), tenanttest.NewTenant(t, store)}
+			bad := tenanttest.NewTenant(t, store)
+			var group errgroup.Group
+			group.Go(func() error {
+				_, err := bad.Commit(t.Context(), many("bad")...)
+				if err == nil || errors.Is(err, tenant.ErrUnavailable) || !strings.Contains(err.Error(), "write messages") {
+					return fmt.Errorf("a refused row was answered by %w", err)
+				}
+				return nil
+			})
+			for _, h := range good {
+				group.Go(func() error {
+					_, err := h.Commit(t.Context(), many("last")...)
+					return err
+				})
+			}
+			require.NoError(t, group.Wait())
+			require.Zero(t, journalOf(t, bad))
+			for _, h := range good {
+				require.Equal(t, rows, journalOf(t, h))
+			}
+			_, err = bad.Commit(t.Context(), many("last")...)
+			require.NoError(t, err)
+		})
+	}
+}
+
 func TestABrokenDatabaseRefusesNothingForGood(t *testing.T) {
 	t.Parallel()
 	for _, engine := range tenanttest.Engines() {

@@ -308,10 +308,8 @@ func showTenant(ctx context.Context, b *batch, rows *tenant.Rows) error {
 
 // insertRows writes rows that have been checked.
 func insertRows(ctx context.Context, b *batch, rows *tenant.Rows) error {
-	text := "INSERT INTO " + rows.Table + " (" + strings.Join(rows.Columns, ", ") + ") VALUES %s"
-	tuple := "(" + strings.TrimSuffix(strings.Repeat("?, ", len(rows.Columns)), ", ") + ")"
 	b.writes++
-	return b.tx.together(ctx, manyWrites("write "+rows.Table, text, tuple, rows.Values, func(values []any) []any { return values }))
+	return b.tx.together(ctx, inserts("write "+rows.Table, rows.Table, rows.Columns, rows.Values))
 }
 
 // Abandon implements [tenant.Incoming].

@@ -18,6 +18,8 @@ type statement struct {
 	doing string // for errors
 	query string
 	args  []any
+	// insert, if not nil, stands in place of the query. What is inserted no other statement of the same time depends on.
+	insert *insertion
 
 	read func(dbutil.Scannable) error // is called with each row; nil if the statement yields none
 	took func(rows int64) error       // is called with how many rows it changed; may be nil
@@ -52,8 +54,7 @@ func beginSQLite(ctx context.Context, writer *dbutil.Database) (transaction, err
 type oneByOne struct{ *dbutil.LoggingTxn }
 
 func (t oneByOne) together(ctx context.Context, all []statement) error {
-	for i := range all {
-		s := &all[i]
+	for _, s := range spelled(all) {
 		var err error
 		if s.read != nil {
 			_, err = collect(ctx, t, func(row dbutil.Scannable) (struct{}, error) { return struct{}{}, s.read(row) }, s.query, s.args...)
@@ -110,9 +111,12 @@ func (t *pipelined) Rollback() error {
 	return t.Tx.Rollback()
 }
 
-func (t *pipelined) together(ctx context.Context, all []statement) error { return pipeline(ctx, t.conn, all) }
+func (t *pipelined) together(ctx context.Context, all []statement) error {
+	return pipeline(ctx, t.conn, all)
+}
 
-// pipeline runs statements in their order over a connection to PostgreSQL, and waits for them once. It stops at the first error.
+// pipeline runs statements in their order over a connection to PostgreSQL, and waits for them once; behind them it inserts, and waits for
+// each insertion of many rows. It stops at the first error.
 func pipeline(ctx context.Context, on *sql.Conn, all []statement) error {
 	if len(all) == 0 {
 		return nil
@@ -123,25 +127,47 @@ func pipeline(ctx context.Context, on *sql.Conn, all []statement) error {
 		if !ok {
 			return fmt.Errorf("postgres: driver's connection is a %T", driver)
 		}
-		batch := &pgx.Batch{}
-		for i := range all {
-			batch.Queue(all[i].query, all[i].args...)
-		}
-		answers := conn.Conn().SendBatch(ctx, batch)
-		for i := range all {
-			if failed = all[i].wrap(all[i].receive(answers)); failed != nil {
-				break
-			}
-		}
-		if err := answers.Close(); failed == nil {
-			failed = err
-		}
+		failed = send(ctx, conn.Conn(), all)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	return failed
+}
+
+func send(ctx context.Context, conn *pgx.Conn, all []statement) error {
+	few, many := split(all)
+	if err := sendBatch(ctx, conn, few); err != nil {
+		return err
+	}
+	for _, s := range many {
+		into := s.insert
+		if _, err := conn.CopyFrom(ctx, pgx.Identifier{into.table}, into.columns, pgx.CopyFromRows(into.rows)); err != nil {
+			return s.wrap(err)
+		}
+	}
+	return nil
+}
+
+func sendBatch(ctx context.Context, conn *pgx.Conn, all []statement) (err error) {
+	if len(all) == 0 {
+		return nil
+	}
+	batch := &pgx.Batch{}
+	for i := range all {
+		batch.Queue(all[i].query, all[i].args...)
+	}
+	answers := conn.SendBatch(ctx, batch)
+	for i := range all {
+		if err = all[i].wrap(all[i].receive(answers)); err != nil {
+			break
+		}
+	}
+	if closed := answers.Close(); err == nil {
+		err = closed
+	}
+	return err
 }
 
 // receive reads one statement's answer.
@@ -164,6 +190,57 @@ func (s *statement) receive(answers pgx.BatchResults) error {
 		}
 	}
 	return rows.Err()
+}
+
+// insertion is rows that are certainly new.
+type insertion struct {
+	table   string
+	columns []string
+	rows    [][]any
+}
+
+// inserts makes the statement that inserts rows.
+func inserts(doing, table string, columns []string, rows [][]any) []statement {
+	if len(rows) == 0 {
+		return nil
+	}
+	return []statement{{doing: doing, insert: &insertion{table, columns, rows}}}
+}
+
+// spell makes statements of an insertion.
+func (s *statement) spell() []statement {
+	into := s.insert
+	text := "INSERT INTO " + into.table + " (" + strings.Join(into.columns, ", ") + ") VALUES %s"
+	return manyWrites(s.doing, text, questionMarks(len(into.columns)), into.rows, func(row []any) []any { return row })
+}
+
+// spelled makes statements of insertions.
+func spelled(all []statement) []statement {
+	spelled := make([]statement, 0, len(all))
+	for i := range all {
+		if all[i].insert == nil {
+			spelled = append(spelled, all[i])
+		} else {
+			spelled = append(spelled, all[i].spell()...)
+		}
+	}
+	return spelled
+}
+
+// manyRows are worth a wait of their own: PostgreSQL's COPY takes rows for half of what it takes for a statement's parameters.
+const manyRows = 48
+
+// split takes the insertions of many rows out, and makes statements of the others.
+func split(all []statement) (few, many []statement) {
+	few = make([]statement, 0, len(all))
+	for _, s := range all {
+		if s.insert != nil && len(s.insert.rows) >= manyRows {
+			many = append(many, s)
+		} else {
+			few = append(few, s)
+		}
+	}
+	return spelled(few), many
 }
 
 // maxTuples bounds the rows of one statement. Together with tuples in powers of two it bounds the number of texts, too: the drivers

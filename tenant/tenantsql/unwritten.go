@@ -12,13 +12,6 @@ import (
 const (
 	// The statements below are completed by the tuples of many rows.
 
-	insertMessages = `
-		INSERT INTO message (
-			tenant_id, chat_id, message_id, sender_id, sender_hidden, sender_name, from_me, sent_at, ord, kind, body, folded,
-			reply_to, mentions, status, edited_at, deleted_at, payload, reactions, reactions_hidden, media, poll, poll_hidden, content, told
-		) VALUES %s`
-	insertMessagesTuple = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-
 	upsertContacts = `
 		INSERT INTO contact (tenant_id, contact_id, name, push_name, blocked, folded, sort_name, updated_at) VALUES %s
 		ON CONFLICT (tenant_id, contact_id) DO UPDATE SET
@@ -37,6 +30,12 @@ const (
 		WHERE message.tenant_id=v.column1 AND message.chat_id=v.column2 AND message.message_id=v.column3 AND message.sender_id=v.column4`
 	updateStatusesTuple = `(?, ?, ?, ?, CAST(? AS SMALLINT), CAST(? AS BIGINT))`
 )
+
+var messageColumnNames = []string{ //nolint:gochecknoglobals // does not change
+	"tenant_id", "chat_id", "message_id", "sender_id", "sender_hidden", "sender_name", "from_me", "sent_at", "ord", "kind", "body", "folded",
+	"reply_to", "mentions", "status", "edited_at", "deleted_at", "payload", "reactions", "reactions_hidden", "media", "poll", "poll_hidden",
+	"content", "told",
+}
 
 // unwritten is what a batch is about to write into the tables message, contact, lid_map and session: the changes that come in masses leave
 // their rows here, so that one statement writes those of many. Anything else that is done to these tables goes through row, ask, exec
@@ -68,7 +67,7 @@ func (w *unwritten) writes(b *batch) []statement {
 			return append(key.values(), c.name, c.pushName, c.blocked,
 				fold(c.name+"\n"+c.pushName+"\n"+key.id.Phone()), sortName(key.id, c), b.now.UnixMilli())
 		}),
-		manyWrites("write messages", insertMessages, insertMessagesTuple, w.messages, func(row []any) []any { return row }),
+		inserts("write messages", "message", messageColumnNames, w.messages),
 		manyWrites("write statuses", updateStatuses, updateStatusesTuple, slices.SortedFunc(maps.Keys(w.statuses), rowKey.compare), func(key rowKey) []any {
 			own := w.statuses[key]
 			return append(key.values(), string(key.message), string(key.sender), int64(own.status), own.sentAt)
