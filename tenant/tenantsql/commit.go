@@ -124,7 +124,7 @@ func (c *committer) commit(ctx context.Context, jobs []*job) {
 func (c *committer) transact(ctx context.Context, jobs []*job) (culprit int, err error) {
 	defer func() { // of what is done for all jobs; each job's own part is guarded by itself
 		if reason := recover(); reason != nil {
-			culprit, err = -1, c.panicked(ctx, reason)
+			culprit, err = -1, panicked(ctx, c.log, "commit", reason)
 		}
 	}()
 	return c.transactUnguarded(ctx, jobs)
@@ -224,19 +224,19 @@ func harmless(err error) bool {
 func (c *committer) guard(ctx context.Context, j *job, b *batch) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			err = c.panicked(ctx, reason)
+			err = panicked(ctx, c.log, "commit", reason)
 		}
 	}()
 	return j.apply(ctx, b)
 }
 
 // panicked makes an error of a panic. Its value is not logged: it may quote a message.
-func (c *committer) panicked(ctx context.Context, reason any) error {
+func panicked(ctx context.Context, log *slog.Logger, doing string, reason any) error {
 	kind := fmt.Sprintf("%T", reason)
 	if e, ok := reason.(runtime.Error); ok {
 		kind = e.Error() // index out of range and its like quote no content
 	}
-	c.log.ErrorContext(ctx, "panic in commit", slog.String("panic", kind), slog.String("stack", string(debug.Stack())))
+	log.ErrorContext(ctx, "panic in the store", slog.String("doing", doing), slog.String("panic", kind), slog.String("stack", string(debug.Stack())))
 	return fmt.Errorf("%w: %s", errPanic, kind)
 }
 
@@ -244,7 +244,7 @@ func (c *committer) panicked(ctx context.Context, reason any) error {
 func (c *committer) tell(ctx context.Context, fn func()) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			_ = c.panicked(ctx, reason)
+			_ = panicked(ctx, c.log, "commit", reason)
 		}
 	}()
 	fn()

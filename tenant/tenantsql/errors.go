@@ -21,8 +21,8 @@ import (
 var (
 	// errFenced says that another writer moved a tenant's head since we read it.
 	errFenced = errors.New("tenant's head was moved by another writer")
-	// errPanic says that applying a change panicked.
-	errPanic = errors.New("panic while applying changes")
+	// errPanic says that applying a change, or reading, panicked.
+	errPanic = errors.New("panic in the store")
 )
 
 // wrap turns what a driver said into the domain's errors, and says what we were doing. ctx is the caller's: if it is done, that

@@ -19,6 +19,13 @@ func (s *Store) Queued() int { return len(s.committer.waiting) }
 // Asked is how many callers wait for rows of devices to be read, behind those whose rows are being read.
 func (s *Store) Asked() int { return len(s.reader.waiting) }
 
+// ReadOfNothing asks a reader whose every read panics.
+func ReadOfNothing(ctx context.Context) error {
+	r := newReader(ctx, nil, Config{}.withDefaults())
+	defer r.queue.close()
+	return r.ask(ctx, &question{tenant: "t", kinds: []int16{1}, keys: [][]byte{{1}}})
+}
+
 // DoStatement runs a statement as a caller's part of a transaction.
 func (s *Store) DoStatement(ctx context.Context, statement string, args ...any) error {
 	err := s.committer.do(ctx, 1, func(ctx context.Context, b *batch) error {

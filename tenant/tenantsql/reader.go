@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -50,6 +51,7 @@ type reader struct {
 	*queue[*question]
 
 	db      *sql.DB
+	log     *slog.Logger
 	timeout time.Duration
 }
 
@@ -67,8 +69,8 @@ type question struct {
 	rows   []tenant.DeviceRow
 }
 
-func newReader(ctx context.Context, db *sql.DB, timeout time.Duration) *reader {
-	r := &reader{queue: newQueue[*question](readerQueue, maxQuestions, maxRowsAsked), db: db, timeout: timeout}
+func newReader(ctx context.Context, db *sql.DB, cfg Config) *reader {
+	r := &reader{queue: newQueue[*question](readerQueue, maxQuestions, maxRowsAsked), db: db, log: cfg.Log, timeout: cfg.ReadTimeout}
 	go r.run(func(all []*question) { r.answer(ctx, all) })
 	return r
 }
@@ -105,11 +107,21 @@ func (r *reader) read(ctx context.Context, all []*question) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	for range maxReads {
-		if err = r.readOnce(ctx, all); err == nil || !died(err) {
+		if err = r.readGuarded(ctx, all); err == nil || !died(err) {
 			return err
 		}
 	}
 	return err
+}
+
+// readGuarded is readOnce; a panic becomes an error, so that it costs one caller and not the reader.
+func (r *reader) readGuarded(ctx context.Context, all []*question) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = panicked(ctx, r.log, "reading", reason)
+		}
+	}()
+	return r.readOnce(ctx, all)
 }
 
 func (r *reader) readOnce(ctx context.Context, all []*question) (err error) {

@@ -116,6 +116,13 @@ func TestAReadThatIsRefusedCostsOneCaller(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
+func TestAReadThatPanicsIsAnswered(t *testing.T) {
+	t.Parallel()
+	err := tenantsql.ReadOfNothing(t.Context())
+	require.ErrorContains(t, err, "panic")
+	require.NotErrorIs(t, err, tenant.ErrUnavailable)
+}
+
 func TestWhoLeavesWhileDevicesAreReadHarmsNobody(t *testing.T) {
 	t.Parallel()
 	h := holdUp(t, 2)

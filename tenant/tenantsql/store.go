@@ -149,7 +149,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.committer = newCommitter(context.WithoutCancel(ctx), s, cfg)
 	if reading != nil {
-		s.reader = newReader(context.WithoutCancel(ctx), reading, cfg.ReadTimeout)
+		s.reader = newReader(context.WithoutCancel(ctx), reading, cfg)
 	}
 	s.closed = sync.OnceValue(s.close)
 	return s, nil
