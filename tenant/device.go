@@ -91,7 +91,8 @@ type DeviceStore interface {
 	// DeleteDevice destroys the device's key, and then deletes its rows in small steps. No error if there is none.
 	DeleteDevice(ctx context.Context, id ID) error
 
-	// DeviceRows returns the rows of these kinds that have one of these keys, in no order.
+	// DeviceRows returns the rows of these kinds that have one of these keys, in no order, each once. Others may get the same bytes: they are
+	// not to be changed, and neither are kinds and keys.
 	DeviceRows(ctx context.Context, id ID, kinds []int16, keys ...[]byte) ([]DeviceRow, error)
 	// ScanDeviceRows returns rows in the order of their keys.
 	ScanDeviceRows(ctx context.Context, id ID, scan DeviceScan) ([]DeviceRow, error)

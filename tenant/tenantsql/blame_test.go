@@ -1,6 +1,7 @@
 package tenantsql_test
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -8,11 +9,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wafleet/wafleet/tenant"
+	"github.com/wafleet/wafleet/tenant/tenantsql"
 	"github.com/wafleet/wafleet/tenant/tenanttest"
 )
 
@@ -175,4 +179,83 @@ func tooLong(t *testing.T) string {
 	_, err := rand.Read(raw)
 	require.NoError(t, err)
 	return hex.EncodeToString(raw)
+}
+
+// TestManyRowsThatMeetTheirDeadlineHoldNothing: pgx closes the connection of a COPY that it cannot write on with, and says nothing to the
+// server, which would go on waiting for its lock, and hold those that it has.
+func TestManyRowsThatMeetTheirDeadlineHoldNothing(t *testing.T) {
+	t.Parallel()
+	url := tenanttest.Postgres(t).URL(t)
+	store := tenanttest.Open(t, tenantsql.Config{URL: url, CommitTimeout: time.Second})
+	h := tenanttest.NewTenant(t, store)
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close(context.WithoutCancel(t.Context()))) }()
+	_, err = conn.Exec(t.Context(), "BEGIN; LOCK TABLE message IN SHARE MODE")
+	require.NoError(t, err)
+	var all []tenant.Change
+	for n := range 400 { // more than the sockets' buffers take
+		m, _ := message(strconv.Itoa(n)).(tenant.PutMessage)
+		m.Message.Text = strings.Repeat("x", 40_000)
+		all = append(all, m)
+	}
+	_, err = h.Commit(t.Context(), all...)
+	require.ErrorIs(t, err, tenant.ErrUnavailable)
+	require.Eventually(t, func() bool {
+		var waiting int
+		err := conn.QueryRow(t.Context(), "SELECT COUNT(*) FROM pg_locks WHERE NOT granted").Scan(&waiting)
+		return err == nil && waiting == 0
+	}, patience, time.Millisecond)
+	_, err = h.Commit(t.Context(), tenant.PutContact{ID: ana, Name: "Ana"})
+	require.NoError(t, err, "the tenant's head is free again")
+}
+
+// TestManyRowsOfATableThatHasChanged: the driver remembers a table's types for COPY.
+func TestManyRowsOfATableThatHasChanged(t *testing.T) {
+	t.Parallel()
+	store := tenanttest.Open(t, tenantsql.Config{URL: tenanttest.Postgres(t).URL(t)})
+	h := tenanttest.NewTenant(t, store)
+	many := func(name string) error {
+		var all []tenant.Change
+		for n := range 100 {
+			all = append(all, message(name+strconv.Itoa(n)))
+		}
+		_, err := h.Commit(t.Context(), all...)
+		return err
+	}
+	require.NoError(t, many("before"))
+	_, err := store.Database().Exec(t.Context(), "ALTER TABLE message ALTER COLUMN status TYPE BIGINT")
+	require.NoError(t, err)
+	if err = many("after"); err != nil { // the first may find out
+		require.ErrorIs(t, err, tenant.ErrUnavailable)
+		require.NoError(t, many("after"))
+	}
+	require.Equal(t, 200, journalOf(t, h))
+}
+
+// TestAnImportOfWhatDoesNotFitCostsNobodyElse: an import's values are others', and are not looked at for their size.
+func TestAnImportOfWhatDoesNotFitCostsNobodyElse(t *testing.T) {
+	t.Parallel()
+	store := tenanttest.Open(t, tenantsql.Config{URL: tenanttest.Postgres(t).URL(t)})
+	h := tenanttest.NewTenant(t, store)
+	in, err := store.Import(t.Context(), "foreign")
+	require.NoError(t, err)
+	rows := tenant.Rows{Table: "device_row", Columns: []string{"tenant_id", "kind", "row_key", "value", "at"}}
+	for n := range 100 {
+		rows.Values = append(rows.Values, []any{"foreign", int64(700 * n), []byte{byte(n)}, []byte{1}, int64(0)}) // kinds are of 16 bits
+	}
+	begun, release := make(chan struct{}), make(chan struct{})
+	var group errgroup.Group
+	group.Go(func() error { return store.Do(t.Context(), func() error { close(begun); <-release; return nil }) })
+	<-begun
+	var imported error
+	group.Go(func() error { imported = in.Put(t.Context(), rows); return nil })
+	queued(t, store, 1)
+	group.Go(func() error { _, err := h.Commit(t.Context(), message("1")); return err })
+	queued(t, store, 2)
+	close(release)
+	require.NoError(t, group.Wait())
+	require.Error(t, imported)
+	require.NotErrorIs(t, imported, tenant.ErrUnavailable)
+	require.NoError(t, in.Abandon(t.Context()))
 }

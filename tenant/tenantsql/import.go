@@ -308,8 +308,9 @@ func showTenant(ctx context.Context, b *batch, rows *tenant.Rows) error {
 
 // insertRows writes rows that have been checked.
 func insertRows(ctx context.Context, b *batch, rows *tenant.Rows) error {
+	text := "INSERT INTO " + rows.Table + " (" + strings.Join(rows.Columns, ", ") + ") VALUES %s"
 	b.writes++
-	return b.tx.together(ctx, inserts("write "+rows.Table, rows.Table, rows.Columns, rows.Values))
+	return b.tx.together(ctx, manyWrites("write "+rows.Table, text, questionMarks(len(rows.Columns)), rows.Values, func(values []any) []any { return values }))
 }
 
 // Abandon implements [tenant.Incoming].

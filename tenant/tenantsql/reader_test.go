@@ -26,15 +26,17 @@ type heldUp struct {
 	proxy   *proxy
 	ids     []tenant.ID
 	release func()
+	held    func() (pid int)
 	first   chan error
 }
 
 // holdUp makes a store with as many devices, and holds up a read of the first one's.
-func holdUp(t *testing.T, devices int) *heldUp {
+func holdUp(t *testing.T, devices int, cfg tenantsql.Config) *heldUp {
 	t.Helper()
 	direct := tenanttest.Postgres(t).URL(t)
 	p, through := newProxy(t, direct)
-	h := &heldUp{Store: tenanttest.Open(t, tenantsql.Config{URL: through}), proxy: p, ids: make([]tenant.ID, devices), first: make(chan error, 1)}
+	cfg.URL = through
+	h := &heldUp{Store: tenanttest.Open(t, cfg), proxy: p, ids: make([]tenant.ID, devices), first: make(chan error, 1)}
 	for i := range h.ids {
 		h.ids[i] = tenanttest.NewTenant(t, h.Store).ID()
 		require.NoError(t, h.PutDevice(t.Context(), h.ids[i], tenant.Device{JID: string(h.ids[i]), WrappedKey: []byte{1}, Value: []byte{1}}))
@@ -50,11 +52,14 @@ func holdUp(t *testing.T, devices int) *heldUp {
 		require.NoError(t, err)
 	}
 	go func() { h.first <- h.read(t.Context(), h.ids[0]) }()
-	require.Eventually(t, func() bool {
-		var waiting int
-		err := conn.QueryRow(t.Context(), "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation='device_row'::regclass").Scan(&waiting)
-		return err == nil && waiting == 1
-	}, patience, time.Millisecond)
+	h.held = func() (pid int) { // of the connection that waits at the server, if one does
+		err := conn.QueryRow(t.Context(), "SELECT COALESCE(MAX(pid), 0) FROM pg_locks WHERE NOT granted AND relation='device_row'::regclass").Scan(&pid)
+		require.NoError(t, err)
+		return pid
+	}
+	for h.held() == 0 {
+		require.NoError(t, t.Context().Err())
+	}
 	return h
 }
 
@@ -76,7 +81,7 @@ func (h *heldUp) waiting(t *testing.T, n int) {
 func TestWhatManyWantToReadOfDevicesIsReadTogether(t *testing.T) {
 	t.Parallel()
 	const devices = 40
-	h := holdUp(t, devices)
+	h := holdUp(t, devices, tenantsql.Config{})
 	var group errgroup.Group
 	for _, id := range h.ids {
 		group.Go(func() error { return h.read(t.Context(), id) })
@@ -99,7 +104,7 @@ func TestWhatManyWantToReadOfDevicesIsReadTogether(t *testing.T) {
 func TestAReadThatIsRefusedCostsOneCaller(t *testing.T) {
 	t.Parallel()
 	const devices = 8
-	h := holdUp(t, devices)
+	h := holdUp(t, devices, tenantsql.Config{})
 	var group errgroup.Group
 	for _, id := range h.ids {
 		group.Go(func() error { return h.read(t.Context(), id) })
@@ -125,7 +130,7 @@ func TestAReadThatPanicsIsAnswered(t *testing.T) {
 
 func TestWhoLeavesWhileDevicesAreReadHarmsNobody(t *testing.T) {
 	t.Parallel()
-	h := holdUp(t, 2)
+	h := holdUp(t, 2, tenantsql.Config{})
 	ctx, leave := context.WithCancel(t.Context())
 	left, stayed := make(chan error, 1), make(chan error, 1)
 	go func() { left <- h.read(ctx, h.ids[1]) }()
@@ -141,7 +146,7 @@ func TestWhoLeavesWhileDevicesAreReadHarmsNobody(t *testing.T) {
 
 func TestReadsOfDevicesOutliveTheirConnection(t *testing.T) {
 	t.Parallel()
-	h := holdUp(t, 1)
+	h := holdUp(t, 1, tenantsql.Config{})
 	h.proxy.cut()
 	h.release()
 	require.NoError(t, <-h.first)
@@ -153,4 +158,34 @@ func TestReadsOfDevicesOutliveTheirConnection(t *testing.T) {
 	require.NoError(t, h.read(t.Context(), h.ids[0]))
 	require.NoError(t, h.Close())
 	require.ErrorIs(t, h.read(t.Context(), h.ids[0]), tenant.ErrClosed)
+}
+
+// TestAReadWhoseConnectionIsSilentIsMadeOverAnother: before those who wait for it have waited too long.
+func TestAReadWhoseConnectionIsSilentIsMadeOverAnother(t *testing.T) {
+	t.Parallel()
+	h := holdUp(t, 1, tenantsql.Config{ReadTimeout: 4 * time.Second})
+	before := h.held()
+	require.Eventually(t, func() bool { now := h.held(); return now != 0 && now != before }, patience, time.Millisecond)
+	h.release()
+	require.NoError(t, <-h.first)
+}
+
+// TestTheWaitBehindOthersReadsCounts: while a database hangs, everybody gets an answer in the time of one read, those in the queue too.
+func TestTheWaitBehindOthersReadsCounts(t *testing.T) {
+	t.Parallel()
+	h := holdUp(t, 1, tenantsql.Config{ReadTimeout: 2 * time.Second})
+	defer h.release()
+	const readers = 400 // more than are read together
+	var group errgroup.Group
+	for range readers {
+		group.Go(func() error {
+			if err := h.read(t.Context(), h.ids[0]); !errors.Is(err, tenant.ErrUnavailable) {
+				return fmt.Errorf("a read of a database that hangs was answered by %w", err)
+			}
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait())
+	require.Positive(t, h.Asked(), "they have left the queue behind")
+	require.ErrorIs(t, <-h.first, tenant.ErrUnavailable)
 }

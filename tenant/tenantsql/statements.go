@@ -1,12 +1,14 @@
 package tenantsql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -130,10 +132,7 @@ func pipeline(ctx context.Context, on *sql.Conn, all []statement) error {
 		failed = send(ctx, conn.Conn(), all)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return failed
+	return cmp.Or(failed, err)
 }
 
 func send(ctx context.Context, conn *pgx.Conn, all []statement) error {
@@ -141,11 +140,27 @@ func send(ctx context.Context, conn *pgx.Conn, all []statement) error {
 	if err := sendBatch(ctx, conn, few); err != nil {
 		return err
 	}
-	for _, s := range many {
+	return insertMany(ctx, conn, many)
+}
+
+// insertMany inserts by COPY. After an error the connection is closed: what the driver remembers of the table may be out of date, and nothing
+// would tell it.
+func insertMany(ctx context.Context, conn *pgx.Conn, all []statement) error {
+	for _, s := range all {
 		into := s.insert
-		if _, err := conn.CopyFrom(ctx, pgx.Identifier{into.table}, into.columns, pgx.CopyFromRows(into.rows)); err != nil {
-			return s.wrap(err)
+		_, err := conn.CopyFrom(ctx, pgx.Identifier{into.table}, into.columns, pgx.CopyFromRows(into.rows))
+		if err == nil {
+			continue
 		}
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTimeout)
+		defer cancel()
+		if ctx.Err() != nil {
+			// pgx may have closed the connection without a word, and the server goes on waiting, with the rows that it holds.
+			_ = conn.PgConn().CancelRequest(bounded) // the server may be gone
+			err = context.Cause(ctx)                 // and not what may look as if trying again would help
+		}
+		_ = conn.Close(bounded)
+		return s.wrap(err)
 	}
 	return nil
 }
@@ -192,7 +207,8 @@ func (s *statement) receive(answers pgx.BatchResults) error {
 	return rows.Err()
 }
 
-// insertion is rows that are certainly new.
+// insertion is rows that are certainly new, of values that are certainly their columns': what the driver cannot encode for COPY looks like a
+// server that gives up.
 type insertion struct {
 	table   string
 	columns []string
@@ -226,6 +242,9 @@ func spelled(all []statement) []statement {
 	}
 	return spelled
 }
+
+// farewellTimeout bounds how long a server is told that it is not needed any more.
+const farewellTimeout = 2 * time.Second
 
 // manyRows are worth a wait of their own: PostgreSQL's COPY takes rows for half of what it takes for a statement's parameters.
 const manyRows = 48

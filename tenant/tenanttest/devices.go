@@ -189,6 +189,9 @@ func rowsAreRead(t tester, store DeviceStore) {
 	require.Equal(t, map[string]string{"007": "value 007"}, stored(t, store, id, 1, "007", "none"))
 	require.Equal(t, map[string]string{"\xff\x00": ""}, stored(t, store, id, 1, "\xff\x00"))
 	require.Empty(t, stored(t, store, id, 3, "007"))
+	twice, err := store.DeviceRows(ctx, id, []int16{1, 1}, []byte("007"), []byte("007"))
+	require.NoError(t, err)
+	require.Equal(t, []tenant.DeviceRow{put(1, "007", "value 007")}, twice)
 	require.Empty(t, stored(t, store, id, 1))
 
 	write(t, store, id, put(3, "007", "of another kind"), put(4, "007", "of none that is asked for"))
