@@ -3,6 +3,7 @@ package tenantsql
 import (
 	"context"
 	"errors"
+	"runtime"
 
 	"github.com/wafleet/wafleet/tenant"
 )
@@ -17,6 +18,9 @@ type queue[W waiter] struct {
 	ended   chan struct{} // closed by run: all that were taken have been answered
 	most    int           // that are done together
 	size    int           // that they may have together, but for the last one
+	// yields says that whoever is ready to run comes first, since some of them may be about to join: where doing it is so quick that little
+	// piles up meanwhile. That waits for nothing while there is little to do.
+	yields bool
 }
 
 // wish is the part of a [waiter] that the queue needs to know of.
@@ -96,6 +100,9 @@ func (q *queue[W]) run(do func([]W)) {
 	for {
 		select {
 		case w := <-q.waiting:
+			if q.yields {
+				runtime.Gosched()
+			}
 			do(q.gather(w))
 			continue
 		case <-q.stop:

@@ -71,6 +71,7 @@ type question struct {
 
 func newReader(ctx context.Context, db *sql.DB, cfg Config) *reader {
 	r := &reader{queue: newQueue[*question](readerQueue, maxQuestions, maxRowsAsked), db: db, log: cfg.Log, timeout: cfg.ReadTimeout}
+	r.yields = true
 	go r.run(func(all []*question) { r.answer(ctx, all) })
 	return r
 }
