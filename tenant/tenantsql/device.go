@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,14 +16,6 @@ import (
 
 const (
 	selectDevice = `SELECT jid, master_key, wrapped_key, value FROM device WHERE tenant_id=$1`
-	// loadDevice is completed by parameters for the kinds. The device is in each of its rows, of which there are few.
-	loadDevice = `
-		SELECT d.jid, d.master_key, d.wrapped_key, d.value,
-			(SELECT COUNT(*) FROM device_row WHERE tenant_id=$1 AND kind=$2),
-			COALESCE((SELECT MIN(at) FROM device_row WHERE tenant_id=$1 AND kind=$3 AND at>0), 0),
-			COALESCE(r.kind, -1), r.row_key, r.value, COALESCE(r.at, 0)
-		FROM device d LEFT JOIN device_row r ON r.tenant_id=$1 AND r.kind IN (%s)
-		WHERE d.tenant_id=$1`
 	upsertDevice = `
 		INSERT INTO device (tenant_id, jid, master_key, wrapped_key, value) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (tenant_id) DO UPDATE SET
@@ -84,35 +75,27 @@ func (s *Store) Device(ctx context.Context, id tenant.ID) (tenant.Device, error)
 }
 
 // LoadDevice returns the tenant's device with its baggage.
-func (s *Store) LoadDevice(ctx context.Context, id tenant.ID, want tenant.DeviceBaggage) (d tenant.LoadedDevice, err error) {
+func (s *Store) LoadDevice(ctx context.Context, id tenant.ID, want tenant.DeviceBaggage) (tenant.LoadedDevice, error) {
+	q := &question{tenant: id, baggage: &want}
+	ask := s.readAlone
 	if s.reader != nil {
-		q := &question{tenant: id, baggage: &want}
-		switch err = s.reader.ask(ctx, q); {
-		case err != nil:
-			return tenant.LoadedDevice{}, s.wrap(ctx, "load device", err)
-		case q.device == nil:
-			return tenant.LoadedDevice{}, tenant.ErrDeviceNotFound
-		}
-		return *q.device, nil
+		ask = s.reader.ask
 	}
-	args := []any{want.Count, want.Oldest}
-	for _, kind := range want.Rows {
-		args = append(args, kind)
-	}
-	all, err := rows(ctx, s.at(id), func(row dbutil.Scannable) (r tenant.DeviceRow, err error) {
-		var oldest int64
-		err = row.Scan(&d.JID, &d.MasterKey, &d.WrappedKey, &d.Value, &d.Count, &oldest, &r.Kind, &r.Key, &r.Value, &r.At)
-		d.Oldest = fromMillis(oldest)
-		return r, err
-	}, fmt.Sprintf(loadDevice, parameters(4, len(want.Rows))), args...)
-	switch {
+	switch err := ask(ctx, q); {
 	case err != nil:
 		return tenant.LoadedDevice{}, s.wrap(ctx, "load device", err)
-	case len(all) == 0:
+	case q.device == nil:
 		return tenant.LoadedDevice{}, tenant.ErrDeviceNotFound
 	}
-	d.Rows = slices.DeleteFunc(all, func(r tenant.DeviceRow) bool { return r.Kind < 0 }) // a device without rows
-	return d, nil
+	return *q.device, nil
+}
+
+// readAlone answers a question for a device where there is no reader.
+func (s *Store) readAlone(ctx context.Context, q *question) error {
+	return s.read(ctx, func(ctx context.Context, on dbutil.Execable) error {
+		q.device = nil
+		return oneByOne(ctx, on, deviceLookUps(loadDevicesText(q.baggage), map[tenant.ID][]*question{q.tenant: {q}}))
+	})
 }
 
 // PutDevice stores the device in place of the one that is there. Returns ErrNotFound when the tenant is gone.

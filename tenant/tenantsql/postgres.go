@@ -16,8 +16,8 @@ const (
 	postgresName           = "wafleet" // how our connections show in pg_stat_activity
 )
 
-// openPostgres makes the pool that our queries share with database/sql, and a connection of its own for the committer, which
-// must not queue behind readers. Neither connects yet.
+// openPostgres makes the pool that our queries share with database/sql, and a connection of its own each for the committer and
+// the reader, which must not queue behind others' reads. None connects yet.
 func openPostgres(ctx context.Context, url string, size int) (pool *pgxpool.Pool, shared, writer, reader *sql.DB, err error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {

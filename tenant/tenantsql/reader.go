@@ -17,14 +17,13 @@ import (
 )
 
 const (
-	// The two below are PostgreSQL's, and completed by one tuple for each row and each tenant. Kinds stand in the text, where the planner
-	// sees them.
-
+	// selectDeviceRowsOf is PostgreSQL's, and completed by one tuple for each row.
 	selectDeviceRowsOf = `
 		SELECT tenant_id, kind, row_key, value, at FROM device_row WHERE (tenant_id, kind, row_key) IN (VALUES %s)`
 	selectDeviceRowsTuple = `(CAST(? AS TEXT), CAST(? AS SMALLINT), CAST(? AS BYTEA))`
 
-	// loadDevicesOf yields the device in each of its rows, of which there are few.
+	// loadDevicesOf is completed by one tuple for each tenant, and yields the device in each of its rows, of which there are few. Kinds stand
+	// in the text, where the planner sees them; the limit keeps it from counting for each row again.
 	loadDevicesOf = `
 		SELECT d.tenant_id, d.jid, d.master_key, d.wrapped_key, d.value, d.counted, d.oldest,
 			COALESCE(r.kind, -1), r.row_key, r.value, COALESCE(r.at, 0)
@@ -32,7 +31,7 @@ const (
 			SELECT *,
 				(SELECT COUNT(*) FROM device_row WHERE tenant_id=device.tenant_id AND kind={count}) AS counted,
 				COALESCE((SELECT MIN(at) FROM device_row WHERE tenant_id=device.tenant_id AND kind={oldest} AND at>0), 0) AS oldest
-			FROM device WHERE tenant_id IN (VALUES %s) OFFSET 0
+			FROM device WHERE tenant_id IN (VALUES %s) LIMIT {most}
 		) d LEFT JOIN device_row r ON r.tenant_id=d.tenant_id AND r.kind IN ({rows})`
 )
 
@@ -195,7 +194,7 @@ func loadDevicesText(want *tenant.DeviceBaggage) string {
 		kinds[i] = strconv.Itoa(int(kind))
 	}
 	return strings.NewReplacer(
-		"{count}", strconv.Itoa(int(want.Count)), "{oldest}", strconv.Itoa(int(want.Oldest)), "{rows}", strings.Join(kinds, ", "),
+		"{most}", strconv.Itoa(maxTuples), "{count}", strconv.Itoa(int(want.Count)), "{oldest}", strconv.Itoa(int(want.Oldest)), "{rows}", strings.Join(kinds, ", "),
 	).Replace(loadDevicesOf)
 }
 

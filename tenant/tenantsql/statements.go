@@ -50,20 +50,22 @@ func beginSQLite(ctx context.Context, writer *dbutil.Database) (transaction, err
 	if err != nil {
 		return nil, err
 	}
-	return oneByOne{tx}, nil
+	return inTurn{tx}, nil
 }
 
-type oneByOne struct{ *dbutil.LoggingTxn }
+type inTurn struct{ *dbutil.LoggingTxn }
 
-func (t oneByOne) together(ctx context.Context, all []statement) error {
+func (t inTurn) together(ctx context.Context, all []statement) error { return oneByOne(ctx, t, all) }
+
+func oneByOne(ctx context.Context, on dbutil.Execable, all []statement) error {
 	for _, s := range spelled(all) {
 		var err error
 		if s.read != nil {
-			_, err = collect(ctx, t, func(row dbutil.Scannable) (struct{}, error) { return struct{}{}, s.read(row) }, s.query, s.args...)
+			_, err = collect(ctx, on, func(row dbutil.Scannable) (struct{}, error) { return struct{}{}, s.read(row) }, s.query, s.args...)
 		} else {
 			var result sql.Result
 			var rows int64
-			if result, err = t.ExecContext(ctx, s.query, s.args...); err == nil && s.took != nil {
+			if result, err = on.ExecContext(ctx, s.query, s.args...); err == nil && s.took != nil {
 				if rows, err = result.RowsAffected(); err == nil {
 					err = s.took(rows)
 				}
