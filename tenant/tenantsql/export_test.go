@@ -26,6 +26,14 @@ func ReadOfNothing(ctx context.Context) error {
 	return r.ask(ctx, &question{tenant: "t", kinds: []int16{1}, keys: [][]byte{{1}}})
 }
 
+// AskWhileClosing asks for something of a queue that is being closed.
+func AskWhileClosing(ctx context.Context) error {
+	q := newQueue[*job](1, 1, 1)
+	go q.run(func(jobs []*job) { answer(jobs, nil) })
+	go q.close()
+	return q.await(ctx, &job{})
+}
+
 // DoStatement runs a statement as a caller's part of a transaction.
 func (s *Store) DoStatement(ctx context.Context, statement string, args ...any) error {
 	err := s.committer.do(ctx, 1, func(ctx context.Context, b *batch) error {

@@ -235,6 +235,16 @@ func TestCloseAnswersEverybody(t *testing.T) {
 	}
 }
 
+// TestWhoComesAsAQueueClosesIsAnswered: also who comes between its last look and its end.
+func TestWhoComesAsAQueueClosesIsAnswered(t *testing.T) {
+	t.Parallel()
+	for range 100_000 { // it is a matter of luck
+		if err := tenantsql.AskWhileClosing(t.Context()); err != nil {
+			require.ErrorIs(t, err, tenant.ErrClosed)
+		}
+	}
+}
+
 func TestFourMigratorsAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, engine := range tenanttest.Engines() {
